@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "millrace/error.h"
+
+#include <array>
+
+namespace millrace {
+namespace {
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "'" : ", '") + name + "'";
+  return text;
+}
+
+}  // namespace
+
+std::string_view to_string(Code code) {
+  static constexpr std::array<std::string_view, 7> kNames{
+      "ok", "invalid_argument", "unavailable", "fenced", "corruption", "cancelled", "internal"};
+  return kNames.at(static_cast<std::size_t>(code));
+}
+
+std::string Status::to_string() const {
+  if (ok()) return "ok";
+  return std::string{millrace::to_string(code_)} + ": " + message_;
+}
+
+SourceTopicNotFoundError::SourceTopicNotFoundError(std::string topic_name, std::string store)
+    : Error("source_topic_not_found",
+            "source topic '" + topic_name + "' does not exist" +
+                (store.empty() ? std::string{} : ", but store '" + store + "' is fed by it") +
+                "; create the topic (with as many partitions as you want tasks) and start again"),
+      topic(std::move(topic_name)),
+      store_name(std::move(store)) {}
+
+SinkTopicNotFoundError::SinkTopicNotFoundError(std::string topic_name, const std::string& where)
+    : Error("sink_topic_not_found", where + ": topic '" + topic_name +
+                                        "' is not among the reaction topics of the reducer; list it in "
+                                        "reacts_to(...)"),
+      topic(std::move(topic_name)) {}
+
+ChangelogPartitionMismatchError::ChangelogPartitionMismatchError(std::string changelog, std::int32_t expected,
+                                                                 std::int32_t actual,
+                                                                 std::vector<std::string> sources)
+    : Error("changelog_partition_mismatch",
+            "changelog '" + changelog + "' has " + std::to_string(actual) + " partitions, but its sources " +
+                joined(sources) + " need " + std::to_string(expected) +
+                "; task N writes to changelog partition N, so the counts must be equal: reset the application or "
+                "recreate the topic"),
+      changelog_topic(std::move(changelog)),
+      expected_partitions(expected),
+      actual_partitions(actual),
+      source_topics(std::move(sources)) {}
+
+ChangelogNotFoundError::ChangelogNotFoundError(std::string changelog, std::string store)
+    : Error("changelog_not_found", "changelog '" + changelog + "' of store '" + store +
+                                       "' does not exist and auto_create_topics is false; create it (compacted, with "
+                                       "the source's partition count) or allow its creation"),
+      changelog_topic(std::move(changelog)),
+      store_name(std::move(store)) {}
+
+CommittedOffsetsLostError::CommittedOffsetsLostError(std::string changelog, std::int32_t partition_number,
+                                                     std::int64_t end)
+    : Error("committed_offsets_lost",
+            "changelog " + changelog + "-" + std::to_string(partition_number) + " holds records up to offset " +
+                std::to_string(end) +
+                ", but the group has no committed offsets for the task's input: they expired or were deleted, so how "
+                "far the log counts is unknown; reset the application (delete the changelog) to start from nothing, "
+                "or restore the group's offsets"),
+      changelog_topic(std::move(changelog)),
+      partition(partition_number) {}
+
+}  // namespace millrace
