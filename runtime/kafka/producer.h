@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "millrace/config.h"
+#include "millrace/error.h"
+#include "millrace/time.h"
+#include "runtime/kafka/ack_tracker.h"
+#include "runtime/kafka/client_config.h"
+#include "runtime/kafka/handles.h"
+
+namespace millrace {
+
+/// Writes records to chosen partitions and reports their acknowledgement through AckTrackers.
+///
+/// Thread-safe. Some thread must call poll() all the time: delivery reports are served there, and
+/// in flush() and await().
+class Producer {
+ public:
+  /// How long produce() waits for room in librdkafka's queue before it gives up.
+  static constexpr std::chrono::seconds kQueueFullWaitMax{60};
+  /// The step of that wait; short, since a scheduled thread is held meanwhile.
+  static constexpr std::chrono::milliseconds kQueueFullStep{1};
+  /// Topics one producer may write to.
+  static constexpr std::size_t kTopicsMax = 4096;
+
+  /// Names a topic of this producer on the hot path.
+  struct TopicId {
+    std::uint32_t index = 0;
+
+    bool operator==(const TopicId&) const = default;
+  };
+
+  /// Names with values; an empty optional is a null value. Order and repeats are kept.
+  using Headers = std::vector<std::pair<std::string, std::optional<std::string>>>;
+
+  /// Makes an idempotent producer, a transactional one if `transactional_id` is given (calls of the
+  /// transactional API go to handle()). Does not wait for a broker.
+  static Result<std::unique_ptr<Producer>> create(const Config& config, KafkaLog log,
+                                                  std::string transactional_id = {});
+
+  /// Drops what is still queued: flush first what must not be lost. Trackers of dropped records
+  /// become done with a kCancelled status.
+  ~Producer();
+
+  Producer(const Producer&) = delete;
+  Producer& operator=(const Producer&) = delete;
+
+  /// The id of `name`, the same for the same name. Does not ask the broker.
+  /// kInvalidArgument for a bad name or beyond kTopicsMax.
+  Result<TopicId> topic(const std::string& name);
+
+  /// Partitions of `name`, asked of the broker. May create the topic where the broker creates
+  /// topics on demand: ask TopicAdmin for topics that may be missing.
+  Result<std::int32_t> partition_count(const std::string& name, std::chrono::milliseconds timeout);
+
+  /// Fetches the metadata of `topics` in one request, so that no first record waits for it (up to
+  /// a second in librdkafka 2.0.2). kInvalidArgument names a topic that does not exist.
+  Status warm_metadata(const std::vector<TopicId>& topics, std::chrono::milliseconds timeout);
+
+  /// A tracker for `produce`, kept alive here until all its records are reported.
+  [[nodiscard]] std::shared_ptr<AckTracker> new_tracker();
+
+  /// Queues one record; key, value and headers are copied. An empty optional is null.
+  ///
+  /// `tracker` (may be null) must come from this producer and be held by the caller; only records
+  /// that were queued count in it. Waits in steps while the queue is full: kUnavailable after
+  /// kQueueFullWaitMax, kCancelled after interrupt(). kInvalidArgument names topic-partition and
+  /// size when the record is too large, or the partition when there is none of that number.
+  Status produce(TopicId topic, std::int32_t partition, std::optional<std::string_view> key,
+                 std::optional<std::string_view> value, Timestamp timestamp,
+                 const Headers* headers = nullptr, AckTracker* tracker = nullptr);
+
+  /// Serves delivery reports for at most `timeout`; the number of events served.
+  int poll(std::chrono::milliseconds timeout);
+
+  /// Sends everything queued without lingering and waits for the reports of all of it, by whomever
+  /// it was produced. kUnavailable when records are left after `timeout`. Success does not mean
+  /// that they were delivered: the trackers say so.
+  Status flush(std::chrono::milliseconds timeout);
+
+  /// The same for the records of one tracker, and its status: other writers going on do not delay
+  /// it. kUnavailable after `timeout`.
+  Status await(const AckTracker& tracker, std::chrono::milliseconds timeout);
+
+  /// Ends waits in produce() and await() with kCancelled, from now on. Any thread.
+  void interrupt() { interrupted_.store(true, std::memory_order_release); }
+
+  /// The error after which this producer can only be replaced, ok if there is none.
+  [[nodiscard]] Status fatal_error() const;
+
+  /// Records queued or in flight.
+  [[nodiscard]] std::size_t queued() const;
+
+  /// For the transactional API. Owned by this object.
+  [[nodiscard]] rd_kafka_t* handle() const { return client_.get(); }
+
+  /// The name behind an id.
+  [[nodiscard]] const std::string& name(TopicId topic) const { return names_[topic.index]; }
+
+ private:
+  struct Trackers;
+
+  explicit Producer(std::shared_ptr<Trackers> trackers) : trackers_(std::move(trackers)) {}
+
+  static void on_delivery(rd_kafka_t* client, const rd_kafka_message_t* message, void* opaque);
+
+  Status refused(rd_kafka_resp_err_t error, TopicId topic, std::int32_t partition,
+                 std::size_t bytes) const;
+
+  const std::shared_ptr<Trackers> trackers_;
+  KafkaClient client_;
+  std::atomic<bool> interrupted_{false};
+
+  std::mutex topics_mutex_;  // Guards ids_ and creation.
+  std::unordered_map<std::string, std::uint32_t> ids_;
+  // A slot is written once, before its id is handed out, and read without a lock afterwards.
+  std::array<TopicPtr, kTopicsMax> topics_;
+  std::vector<std::string> names_;  // Reserved to kTopicsMax: never moves.
+};
+
+}  // namespace millrace
