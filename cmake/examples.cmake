@@ -10,11 +10,13 @@ foreach(source IN LISTS example_sources)
   list(APPEND example_folders "${folder}")
 endforeach()
 list(REMOVE_DUPLICATES example_folders)
+set(millrace_examples)
 
 foreach(folder IN LISTS example_folders)
   cmake_path(GET folder FILENAME name)
   set(sources ${example_sources})
   list(FILTER sources INCLUDE REGEX "/examples/${name}/[^/]+$")
+  list(APPEND millrace_examples ${name})
   add_executable(${name} ${sources})
   target_link_libraries(${name} PRIVATE millrace::millrace millrace_build_flags)
   set_target_properties(${name} PROPERTIES
