@@ -3,6 +3,9 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include <algorithm>
+#include <chrono>
+#include <limits>
 #include <memory>
 
 namespace millrace {
@@ -47,5 +50,11 @@ using DeleteGroupPtr =
     std::unique_ptr<rd_kafka_DeleteGroup_t, KafkaDeleter<&rd_kafka_DeleteGroup_destroy>>;
 using ConfigResourcePtr =
     std::unique_ptr<rd_kafka_ConfigResource_t, KafkaDeleter<&rd_kafka_ConfigResource_destroy>>;
+
+/// A time-out as librdkafka takes it. Negative ones become 0, since -1 would mean "for ever".
+[[nodiscard]] inline int timeout_ms(std::chrono::milliseconds timeout) {
+  constexpr std::chrono::milliseconds kLongest{std::numeric_limits<int>::max()};
+  return static_cast<int>(std::clamp(timeout, std::chrono::milliseconds::zero(), kLongest).count());
+}
 
 }  // namespace millrace

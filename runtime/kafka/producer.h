@@ -32,8 +32,14 @@ class Producer {
  public:
   /// How long produce() waits for room in librdkafka's queue before it gives up.
   static constexpr std::chrono::seconds kQueueFullWaitMax{60};
-  /// The step of that wait; short, since a scheduled thread is held meanwhile.
+  /// The step of that wait, in which delivery reports are served.
   static constexpr std::chrono::milliseconds kQueueFullStep{1};
+  /// The step in which await() looks whether its tracker is done while others go on writing.
+  static constexpr std::chrono::milliseconds kAwaitStep{2};
+  /// How long the destructor serves the reports of what it drops.
+  static constexpr std::chrono::milliseconds kCloseWaitMax{1000};
+  /// The pause before metadata without leaders is asked for again.
+  static constexpr std::chrono::milliseconds kMetadataRetryStep{50};
   /// Topics one producer may write to.
   static constexpr std::size_t kTopicsMax = 4096;
 
@@ -109,7 +115,9 @@ class Producer {
   [[nodiscard]] rd_kafka_t* handle() const { return client_.get(); }
 
   /// The name behind an id.
-  [[nodiscard]] const std::string& name(TopicId topic) const { return names_[topic.index]; }
+  [[nodiscard]] std::string_view name(TopicId topic) const {
+    return rd_kafka_topic_name(topics_[topic.index].get());
+  }
 
  private:
   struct Trackers;
@@ -129,7 +137,6 @@ class Producer {
   std::unordered_map<std::string, std::uint32_t> ids_;
   // A slot is written once, before its id is handed out, and read without a lock afterwards.
   std::array<TopicPtr, kTopicsMax> topics_;
-  std::vector<std::string> names_;  // Reserved to kTopicsMax: never moves.
 };
 
 }  // namespace millrace

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/kafka/producer.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "runtime/kafka/error_map.h"
+#include "runtime/topic_partition.h"
+
+namespace millrace {
+namespace {
+
+using std::chrono::milliseconds;
+using SteadyClock = std::chrono::steady_clock;
+
+milliseconds time_left(SteadyClock::time_point deadline) {
+  return std::chrono::duration_cast<milliseconds>(deadline - SteadyClock::now());
+}
+
+// librdkafka tells null from empty by the pointer.
+const char* data_of(const std::optional<std::string_view>& bytes) {
+  if (!bytes) return nullptr;
+  return bytes->data() == nullptr ? "" : bytes->data();
+}
+
+std::size_t size_of(const std::optional<std::string_view>& bytes) {
+  return bytes ? bytes->size() : 0;
+}
+
+// librdkafka takes 0 for "now"; the nearest time it writes as given is one millisecond later.
+std::int64_t wire_timestamp(Timestamp timestamp) {
+  const std::int64_t millis = to_millis(timestamp);
+  return millis == 0 ? 1 : millis;
+}
+
+HeadersPtr wire_headers(const Producer::Headers& headers) {
+  HeadersPtr wire{rd_kafka_headers_new(headers.size())};
+  for (const auto& [name, value] : headers) {
+    // Fails only for a read-only list, which a new one is not.
+    (void)rd_kafka_header_add(wire.get(), name.data(), static_cast<ssize_t>(name.size()),
+                              value ? value->data() : nullptr,
+                              value ? static_cast<ssize_t>(value->size()) : 0);
+  }
+  return wire;
+}
+
+std::string describe(std::string_view topic, std::int32_t partition, std::size_t bytes) {
+  return "cannot write a record of " + std::to_string(bytes) + " bytes to " +
+         to_string(TopicPartition{std::string{topic}, partition});
+}
+
+}  // namespace
+
+// Outlives the producer while a tracker has an owner.
+struct Producer::Trackers {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<AckTracker>> live;  // Guarded by mutex.
+
+  // Frees what nobody owns and no delivery report will touch any more.
+  void sweep() {
+    std::erase_if(live, [](const std::unique_ptr<AckTracker>& tracker) {
+      return tracker->released_.load(std::memory_order_acquire) && tracker->done();
+    });
+  }
+
+  void abandon() {
+    const std::lock_guard lock{mutex};
+    for (const auto& tracker : live) tracker->abandon();
+  }
+};
+
+Result<std::unique_ptr<Producer>> Producer::create(const Config& config, KafkaLog log,
+                                                   std::string transactional_id) {
+  std::unique_ptr<Producer> producer{new Producer{std::make_shared<Trackers>()}};
+  ClientOptions options;
+  options.role = ClientRole::kProducer;
+  options.log = std::move(log);
+  options.owner = producer.get();
+  options.transactional_id = std::move(transactional_id);
+  options.configure = [](rd_kafka_conf_t* conf) {
+    rd_kafka_conf_set_dr_msg_cb(conf, &Producer::on_delivery);
+  };
+  auto client = create_client(config, std::move(options));
+  if (!client) return client.error();
+  producer->client_ = std::move(*client);
+  return producer;
+}
+
+Producer::~Producer() {
+  if (client_) {
+    rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_flush(client_.get(), timeout_ms(kCloseWaitMax));
+    for (TopicPtr& topic : topics_) topic.reset();
+    client_.reset();
+  }
+  trackers_->abandon();
+}
+
+Result<Producer::TopicId> Producer::topic(const std::string& name) {
+  const std::lock_guard lock{topics_mutex_};
+  if (const auto found = ids_.find(name); found != ids_.end()) return TopicId{found->second};
+  if (ids_.size() == kTopicsMax) {
+    return Status::invalid_argument("cannot write to topic " + name +
+                                    ": the application writes to " + std::to_string(kTopicsMax) +
+                                    " topics already");
+  }
+  TopicPtr handle{rd_kafka_topic_new(client_.get(), name.c_str(), nullptr)};
+  if (!handle) return kafka_status(rd_kafka_last_error(), "cannot write to topic '" + name + "'");
+  const auto index = static_cast<std::uint32_t>(ids_.size());
+  topics_[index] = std::move(handle);
+  ids_.emplace(name, index);
+  return TopicId{index};
+}
+
+Result<std::int32_t> Producer::partition_count(const std::string& name, milliseconds timeout) {
+  const auto id = topic(name);
+  if (!id) return id.error();
+  const std::string what = "cannot read the metadata of topic " + name;
+  const auto deadline = SteadyClock::now() + timeout;
+  for (;;) {
+    const rd_kafka_metadata_t* raw = nullptr;
+    rd_kafka_resp_err_t error =
+        rd_kafka_metadata(client_.get(), 0, topics_[id->index].get(), &raw,
+                          timeout_ms(std::max(time_left(deadline), kMetadataRetryStep)));
+    const MetadataPtr metadata{raw};
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      if (metadata->topic_cnt != 1) return Status::internal(what + ": it is not in the answer");
+      error = metadata->topics[0].err;
+    }
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return metadata->topics[0].partition_cnt;
+    if (kafka_code(error) != Code::kUnavailable || time_left(deadline) <= milliseconds::zero()) {
+      return kafka_status(error, what, {}, "Describe on topic " + name);
+    }
+    std::this_thread::sleep_for(kMetadataRetryStep);
+  }
+}
+
+Status Producer::warm_metadata(const std::vector<TopicId>& topics, milliseconds timeout) {
+  const auto deadline = SteadyClock::now() + timeout;
+  for (;;) {
+    // Without a topic the request is for all topics this client knows, which are at least `topics`.
+    const rd_kafka_metadata_t* raw = nullptr;
+    const rd_kafka_resp_err_t error =
+        rd_kafka_metadata(client_.get(), 0, nullptr, &raw,
+                          timeout_ms(std::max(time_left(deadline), kMetadataRetryStep)));
+    const MetadataPtr metadata{raw};
+    Status status = kafka_status(error, "cannot read the metadata of output topics");
+    for (const TopicId topic : topics) {
+      if (!status.ok()) break;
+      const auto* const begin = metadata->topics;
+      const auto* const end = begin + metadata->topic_cnt;
+      const auto* const found = std::find_if(
+          begin, end, [&](const rd_kafka_metadata_topic_t& t) { return name(topic) == t.topic; });
+      const std::string what = "cannot write to topic " + std::string{name(topic)};
+      status = found == end ? Status::unavailable(what + ": it is not in the answer")
+                            : kafka_status(found->err, what, {}, "Write on the topic");
+    }
+    if (status.code() != Code::kUnavailable || time_left(deadline) <= milliseconds::zero()) {
+      return status;
+    }
+    std::this_thread::sleep_for(kMetadataRetryStep);
+  }
+}
+
+std::shared_ptr<AckTracker> Producer::new_tracker() {
+  auto owned = std::make_unique<AckTracker>();
+  AckTracker* const tracker = owned.get();
+  {
+    const std::lock_guard lock{trackers_->mutex};
+    trackers_->sweep();
+    trackers_->live.push_back(std::move(owned));
+  }
+  // The owner's last reference only marks it: reports of its records may still come.
+  return {tracker, [trackers = trackers_](AckTracker* released) {
+            released->released_.store(true, std::memory_order_release);
+          }};
+}
+
+Status Producer::produce(TopicId topic, std::int32_t partition, std::optional<std::string_view> key,
+                         std::optional<std::string_view> value, Timestamp timestamp,
+                         const Headers* headers, AckTracker* tracker) {
+  rd_kafka_topic_t* const handle = topics_[topic.index].get();
+  HeadersPtr wire = headers != nullptr && !headers->empty() ? wire_headers(*headers) : nullptr;
+  // Counted before the call: the report may come before it returns.
+  if (tracker != nullptr) tracker->on_produced();
+
+  SteadyClock::time_point deadline{};
+  rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
+  for (;;) {
+    error = rd_kafka_producev(
+        client_.get(), RD_KAFKA_V_RKT(handle), RD_KAFKA_V_PARTITION(partition),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(data_of(key), size_of(key)),
+        RD_KAFKA_V_VALUE(const_cast<char*>(data_of(value)), size_of(value)),
+        RD_KAFKA_V_TIMESTAMP(wire_timestamp(timestamp)), RD_KAFKA_V_OPAQUE(tracker),
+        RD_KAFKA_V_HEADERS(wire.get()), RD_KAFKA_V_END);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      wire.release();  // librdkafka's, once the record is queued.
+      return {};
+    }
+    if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL || interrupted_.load(std::memory_order_acquire)) {
+      break;
+    }
+    const auto now = SteadyClock::now();
+    if (deadline == SteadyClock::time_point{}) deadline = now + kQueueFullWaitMax;
+    if (now >= deadline) break;
+    rd_kafka_poll(client_.get(), timeout_ms(kQueueFullStep));
+  }
+  if (tracker != nullptr) tracker->on_refused();
+  return refused(error, topic, partition, size_of(key) + size_of(value));
+}
+
+Status Producer::refused(rd_kafka_resp_err_t error, TopicId topic, std::int32_t partition,
+                         std::size_t bytes) const {
+  const std::string what = describe(name(topic), partition, bytes);
+  if (error == RD_KAFKA_RESP_ERR__QUEUE_FULL && interrupted_.load(std::memory_order_acquire)) {
+    return Status::cancelled(what + ": interrupted while the producer's queue was full");
+  }
+  if (error == RD_KAFKA_RESP_ERR__FATAL) return kafka_fatal_status(client_.get(), what);
+  if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+    return kafka_status(error, what, "larger than kafka.message.max.bytes allows");
+  }
+  return kafka_status(error, what);
+}
+
+void Producer::on_delivery(rd_kafka_t* client, const rd_kafka_message_t* message, void* opaque) {
+  auto* const tracker = static_cast<AckTracker*>(message->_private);
+  if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (tracker != nullptr) tracker->on_delivered(message->offset);
+    return;
+  }
+  const std::string_view topic{rd_kafka_topic_name(message->rkt)};
+  const std::string what = describe(topic, message->partition, message->key_len + message->len);
+  Status status =
+      message->err == RD_KAFKA_RESP_ERR__FATAL
+          ? kafka_fatal_status(client, what)
+          : kafka_status(message->err, what, {}, "Write on topic " + std::string{topic});
+  if (tracker != nullptr) {
+    tracker->on_failed(std::move(status));
+    return;
+  }
+  constexpr int kSyslogError = 3;
+  static_cast<KafkaContext*>(opaque)->log(kSyslogError, "DELIVERY", status.message());
+}
+
+int Producer::poll(milliseconds timeout) {
+  return rd_kafka_poll(client_.get(), timeout_ms(timeout));
+}
+
+Status Producer::flush(milliseconds timeout) {
+  return kafka_status(rd_kafka_flush(client_.get(), timeout_ms(timeout)),
+                      "cannot flush the producer");
+}
+
+Status Producer::await(const AckTracker& tracker, milliseconds timeout) {
+  const auto deadline = SteadyClock::now() + timeout;
+  while (!tracker.done()) {
+    if (interrupted_.load(std::memory_order_acquire)) {
+      return Status::cancelled("interrupted while waiting for acknowledgements");
+    }
+    if (SteadyClock::now() >= deadline) {
+      return Status::unavailable("the broker has acknowledged " +
+                                 std::to_string(tracker.reported()) + " of " +
+                                 std::to_string(tracker.produced()) + " records in " +
+                                 std::to_string(timeout.count()) + " ms");
+    }
+    // A short flush: it ends the linger time, serves reports, and returns while others still write.
+    rd_kafka_flush(client_.get(), timeout_ms(kAwaitStep));
+  }
+  return tracker.status();
+}
+
+Status Producer::fatal_error() const {
+  return kafka_fatal_status(client_.get(), "the producer failed for good");
+}
+
+std::size_t Producer::queued() const {
+  return static_cast<std::size_t>(std::max(0, rd_kafka_outq_len(client_.get())));
+}
+
+}  // namespace millrace
