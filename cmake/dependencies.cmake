@@ -3,16 +3,18 @@
 # Every third-party library Millrace itself links. Read by our own build and, through the installed
 # package, by every consumer of a static libmillrace: keep both in step by keeping one list.
 
-include(CMakeFindDependencyMacro)
+#
+# The includer defines millrace_require(): find_package(REQUIRED) for us, find_dependency() for consumers.
 
-find_dependency(Threads)
-find_dependency(Boost 1.81 CONFIG)
-find_dependency(CAF 0.17.6 MODULE)
-find_dependency(RdKafka 2.0.2 MODULE)
-find_dependency(RocksDB 7.8 CONFIG)
-find_dependency(prometheus-cpp CONFIG COMPONENTS core)
-find_dependency(spdlog CONFIG)
-find_dependency(xxHash MODULE)
+millrace_require(Threads)
+millrace_require(Boost 1.81 CONFIG)
+millrace_require(CAF 0.17.6 MODULE)
+millrace_require(RdKafka 2.0.2 MODULE)
+# 7.8 or newer, but its package accepts its own major version only, so none is asked for.
+millrace_require(RocksDB CONFIG)
+millrace_require(prometheus-cpp CONFIG COMPONENTS core)
+millrace_require(spdlog CONFIG)
+millrace_require(xxHash MODULE)
 
 # Only millrace/json.h, which a user includes by choice, needs it.
 find_package(nlohmann_json CONFIG QUIET)

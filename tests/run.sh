@@ -14,7 +14,7 @@ shift
 stages=("${@:-${kStages[@]}}")
 named=$#
 
-passed=0 failed=0 child='' own_kafka=''
+passed=0 failed=0 child='' own_kafka='' finished=no
 work=$(mktemp -d -t millrace-test.XXXXXX)
 logs=$build_dir/test-logs
 rm -rf "$logs"
@@ -32,6 +32,9 @@ clean_up() {
     "$source_dir/tests/kafka/broker.sh" stop "$(dirname "$pid_file")" || true
   done
   rm -rf "$work"
+  # The count comes last, also when this script itself was ended or has a bug.
+  [ "$finished" = yes ] || { echo "run.sh: ended before its end"; failed=$((failed + 1)); }
+  echo "$passed passed, $failed failed"
 }
 trap clean_up EXIT
 trap 'exit 130' INT
@@ -69,21 +72,27 @@ step() {  # NAME SECONDS_MAX COMMAND...
   fi
 }
 
-attribute() { grep -o "$1=\"[0-9]*\"" "$2" 2>/dev/null | head -n 1 | tr -dc 0-9; }
+# The first, outermost value of an attribute of a report, 0 if there is none.
+attribute() {  # NAME REPORT
+  local value
+  value=$(grep -o "\b$1=\"[0-9]*\"" "$2" 2>/dev/null | head -n 1 | tr -dc 0-9) || true
+  echo "${value:-0}"
+}
 
 # A Boost.Test executable: its cases, from the report it writes at its end. No report, no case, or an
 # exit code that the cases do not explain is a failure of its own.
 cases() {  # FOLDER SECONDS_MAX
   local name=$1_test log=$logs/$1_test.log report=$logs/$1_test.xml begin=$SECONDS status=0
-  local good bad key
+  local good=0 bad=0 key
   ls "$source_dir/tests/$1"/*.cc >/dev/null 2>&1 || return 0
   [ -x "$build_dir/tests/$name" ] || { could_not_run "$name" "not built"; return; }
   limited "$2" "$log" "$build_dir/tests/$name" --log_level=test_suite --color_output=no \
     --report_level=short --report_format=XML --report_sink="$report" || status=$?
-  good=$(attribute test_cases_passed "$report") bad=0
-  for key in test_cases_passed_with_warnings; do good=$((${good:-0} + 0$(attribute "$key" "$report"))); done
+  for key in test_cases_passed test_cases_passed_with_warnings; do
+    good=$((good + $(attribute "$key" "$report")))
+  done
   for key in test_cases_failed test_cases_skipped test_cases_timed_out; do
-    bad=$((bad + 0$(attribute "$key" "$report")))
+    bad=$((bad + $(attribute "$key" "$report")))
   done
   if [ "$bad" = 0 ] && { [ "$status" != 0 ] || [ "$good" = 0 ]; }; then
     echo "run.sh: exit code $status, no failed case reported" >>"$log"
@@ -146,7 +155,5 @@ for stage in "${stages[@]}"; do
     could_not_run "$stage" "there are no tests in this stage"
   fi
 done
-clean_up
-trap - EXIT
-echo "$passed passed, $failed failed"
+finished=yes
 [ "$failed" = 0 ]
