@@ -55,6 +55,7 @@ class AckTracker {
 
  private:
   friend class Producer;
+  friend class MemoryLog;
 
   // Only the producing thread writes produced_, so neither needs a locked instruction.
   void on_produced() {

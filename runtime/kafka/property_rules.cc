@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/kafka/property_rules.h"
 
-#include <librdkafka/rdkafka.h>
-
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -10,6 +8,8 @@
 #include <cstdlib>
 #include <map>
 #include <utility>
+
+#include "runtime/kafka/handles.h"
 
 namespace millrace {
 namespace {
@@ -137,6 +137,17 @@ std::string_view why_owned(std::string_view property) {
 
 bool runs_code(std::string_view property) {
   return std::ranges::find(kCodeRunners, property) != kCodeRunners.end();
+}
+
+std::string property_value_problem(const std::string& property, const std::string& value) {
+  if (runs_code(property)) return {};
+  const ConfPtr conf{rd_kafka_conf_new()};
+  std::array<char, 512> text{};
+  if (rd_kafka_conf_set(conf.get(), property.c_str(), value.c_str(), text.data(), text.size()) ==
+      RD_KAFKA_CONF_OK) {
+    return {};
+  }
+  return is_secret(property) ? "the value is not accepted" : text.data();
 }
 
 bool is_secret(std::string_view property) {

@@ -79,13 +79,13 @@ struct Config {
 
   /// 1 ms to 1 h. Not set: 1 s at-least-once, 100 ms exactly-once.
   std::optional<std::chrono::milliseconds> commit_interval{};
-  /// Committed changes reach the engines on disk after this time, 100 ms to 1 h, ...
+  /// Committed changes reach the engines on disk after this time, 1 ms to 1 h, ...
   std::chrono::milliseconds checkpoint_interval = std::chrono::seconds{10};
-  /// ... or after this many bytes of one task, 64 KiB to 16 GiB, whichever comes first.
+  /// ... or after this many bytes of one task, 1 KiB to 1 TiB, whichever comes first.
   std::size_t checkpoint_bytes_max = std::size_t{64} << 20;
-  /// State cache of the whole process. 0: a table hands on each update.
+  /// State cache of the whole process, up to 1 TiB. 0: a table hands on each update.
   std::size_t cache_bytes_max = std::size_t{128} << 20;
-  /// Both for the whole process; at least 1 MiB.
+  /// Both for the whole process, 64 KiB to 1 TiB.
   std::size_t rocksdb_block_cache_bytes = std::size_t{64} << 20;
   std::size_t rocksdb_write_buffer_bytes = std::size_t{64} << 20;
   /// What stores keep bytes in unless a store says otherwise: "rocksdb" or "memory".
@@ -96,7 +96,7 @@ struct Config {
   std::size_t batch_records_max = 1024;
   OffsetReset auto_offset_reset = OffsetReset::kEarliest;
 
-  /// Of internal topics. -1: the broker's default.
+  /// Of internal topics, 1 to 32767. -1: the broker's default.
   int replication_factor = -1;
   /// Extra configs of internal topics, such as {"segment.bytes", "104857600"}; keys `topic.*`.
   std::map<std::string, std::string> changelog_topic_configs{};
@@ -108,9 +108,9 @@ struct Config {
   /// The first pause before a restart; it doubles up to the second. 1 ms to 1 h.
   std::chrono::milliseconds task_restart_backoff{500};
   std::chrono::milliseconds task_restart_backoff_max = std::chrono::seconds{30};
-  /// How long start() waits for a broker. 0: one attempt.
+  /// How long start() waits for a broker, up to 24 h. 0: one attempt.
   std::chrono::milliseconds startup_timeout = std::chrono::seconds{60};
-  /// How long an orderly stop may take before the rest is left to recovery.
+  /// How long an orderly stop may take, up to 24 h, before the rest is left to recovery.
   std::chrono::milliseconds shutdown_timeout = std::chrono::seconds{30};
 
   ErrorPolicy on_decode_error = ErrorPolicy::kFail;
