@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "millrace/engine.h"
+#include "millrace/error.h"
+#include "millrace/time.h"
+#include "millrace/value_ops.h"
+
+namespace millrace {
+
+/// The engine below a store failed in the middle of a record. Not the user's fault: the task is dropped, nothing of the
+/// epoch is committed, and it starts again from its commit point.
+class StoreFailure final : public Error {
+ public:
+  explicit StoreFailure(Status status) : Error("store_failure", status.message()), status_(std::move(status)) {}
+  [[nodiscard]] const Status& status() const { return status_; }
+
+ private:
+  Status status_;
+};
+
+/// How many bytes all state caches of a process may hold together. Thread-safe.
+struct CacheBudget {
+  explicit CacheBudget(std::size_t limit) : bytes_max(limit) {}
+  const std::size_t bytes_max;
+  std::atomic<std::size_t> bytes_used{0};
+  std::atomic<std::size_t> caches{0};
+};
+
+/// One serialised change of a commit. Points into its ChangeSet and, for the key, into the cache entry.
+struct Change {
+  std::string_view key;
+  /// Big-endian timestamp, 8 bytes, then the value: what engines keep. Unused for a deletion.
+  std::string_view engine_value;
+  bool deleted = false;
+  Timestamp timestamp;
+
+  /// What the changelog carries: the value without its timestamp, or null for a deletion.
+  [[nodiscard]] std::optional<std::string_view> changelog_value() const {
+    if (deleted) return std::nullopt;
+    return engine_value.substr(sizeof(std::int64_t));
+  }
+};
+
+/// A decoded value in the cache, or the knowledge that the key has none.
+///
+/// Owned by its StateCache; a reference stays good until the next `trim()`.
+class StateEntry {
+ public:
+  [[nodiscard]] bool present() const { return present_; }
+  /// The value. Precondition: `present()`.
+  [[nodiscard]] const void* value() const { return storage_; }
+  [[nodiscard]] Timestamp timestamp() const { return timestamp_; }
+  [[nodiscard]] std::string_view key() const { return {key_, key_size_}; }
+
+ private:
+  friend class StateCache;
+
+  std::uint64_t hash_ = 0;
+  StateEntry* same_hash_ = nullptr;      // Next entry with an equal 64-bit hash: practically always null.
+  void* storage_ = nullptr;              // Room for one value, in the same block as the entry.
+  const char* key_ = nullptr;            // Likewise.
+  const Change* in_flight_ = nullptr;    // Latest change whose commit is under way.
+  const Change* committed_ = nullptr;    // Latest change that is committed but not yet in the engine.
+  Timestamp timestamp_{};
+  std::uint32_t key_size_ = 0;
+  std::uint32_t ring_index_ = 0;
+  std::uint32_t heap_bytes_ = 0;         // Estimate of what the value holds outside the block.
+  bool present_ = false;
+  bool dirty_ = false;                   // Changed since the last prepare().
+  bool referenced_ = false;              // CLOCK.
+  bool saved_ = false;                   // Already in the undo list of the current record.
+};
+
+/// Walks live entries of a store in ascending byte order of the encoded key: a consistent cut made at its creation.
+class StateScan {
+ public:
+  virtual ~StateScan() = default;
+  [[nodiscard]] virtual bool valid() const = 0;
+  /// Preconditions: `valid()`. What they return lives until `next()`. May throw StoreFailure.
+  virtual void next() = 0;
+  [[nodiscard]] virtual std::string_view key() const = 0;
+  [[nodiscard]] virtual const void* value() const = 0;
+  [[nodiscard]] virtual Timestamp timestamp() const = 0;
+};
+
+/// The state of one store of one task: write buffer, record cache and transaction buffer in one.
+///
+/// Reads go through three levels: the live entries; changes that are committed but not in the engine (their entries stay
+/// in the cache until the checkpoint, so the first level always finds them); the engine. An entry leaves only when all
+/// it holds is in the engine. Changes reach the engine by `checkpoint`, never before their commit.
+///
+/// Not thread-safe: used by the thread that runs the task. Engine errors in reads throw StoreFailure.
+class StateCache {
+ public:
+  struct Figures {
+    std::uint64_t hits = 0;
+    std::uint64_t misses = 0;  ///< Lookups that had to ask the engine.
+    std::size_t bytes = 0;
+    std::size_t dirty_bytes = 0;
+    std::size_t entries = 0;
+  };
+
+  StateCache(Engine& engine, StoreIndex store, const ValueOps& ops, CacheBudget& budget);
+  ~StateCache();
+  StateCache(const StateCache&) = delete;
+  StateCache& operator=(const StateCache&) = delete;
+
+  // --- Reads and changes by operators ---
+
+  /// The entry of `key`, from the cache or the engine.
+  StateEntry& load(std::string_view key);
+
+  /// Announces keys that are about to be loaded: misses are read from the engine in one call.
+  void prefetch(std::span<const std::string_view> keys);
+
+  /// The value, about to be changed in place. Precondition: `entry.present()`.
+  void* change(StateEntry& entry, Timestamp timestamp);
+
+  /// Room for a new value, which the caller must construct at once (it must not throw: move it in). An old value is
+  /// destroyed.
+  void* replace(StateEntry& entry, Timestamp timestamp);
+
+  /// Deletes the value, if any; the deletion is logged as a tombstone.
+  void erase(StateEntry& entry, Timestamp timestamp);
+
+  /// Entries with from <= key <= to, both inclusive; an absent end is open.
+  std::unique_ptr<StateScan> scan(std::optional<std::string_view> from, std::optional<std::string_view> to);
+
+  /// Entries changed since the last `prepare`, in order of first change.
+  [[nodiscard]] std::span<StateEntry* const> dirty() const;
+
+  // --- A skipped record leaves no trace ---
+
+  /// From here on old values are kept until `keep_record` or `undo_record`.
+  void begin_record();
+  void keep_record();
+  /// Puts back every entry touched since `begin_record`.
+  void undo_record();
+
+  // --- Commit and checkpoint, called by Task ---
+
+  /// Marks a key to be logged again with its present value (a tombstone if it has none). Healing: DESIGN.md section 4.
+  void log_again(std::string_view key, Timestamp timestamp_if_absent);
+
+  /// Serialises the dirty entries into a change set, which is in flight until `committed` or `roll_back`. At most one is.
+  /// The span stays valid until the changes are checkpointed or rolled back.
+  std::span<const Change> prepare();
+  /// The change set in flight is durable in Kafka.
+  void committed();
+  /// Drops all that is not committed: dirty entries and the change set in flight take their committed values again.
+  void roll_back();
+
+  /// The committed changes the engine lacks: ascending, the latest per key. Valid until `checkpointed`.
+  std::vector<EngineChange> uncheckpointed();
+  /// They are in the engine now.
+  void checkpointed();
+  /// Bytes of committed changes held for the next checkpoint.
+  [[nodiscard]] std::size_t uncheckpointed_bytes() const;
+
+  // --- Memory ---
+
+  /// Evicts entries while the process holds more than its budget. Invalidates entry references.
+  void trim();
+  /// Whether the budget is exceeded by entries that only a commit and a checkpoint can free.
+  [[nodiscard]] bool wants_checkpoint() const;
+  [[nodiscard]] Figures figures() const;
+  /// Entries of the engine plus those it lacks; about.
+  [[nodiscard]] std::uint64_t approximate_entries() const;
+  [[nodiscard]] const ValueOps& ops() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace millrace
