@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/commit_point.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <boost/beast/core/detail/base64.hpp>
+
+#include "millrace/serde.h"
+
+namespace millrace {
+namespace {
+
+// Layout, big endian, before base64:
+//   02 | i64 partition time | i32 0                         Kafka Streams' TopicPartitionMetadata, version 2
+//   4d 52 | 01                                              "MR", version
+//   u64 lineage | u64 cluster | u64 sequence | i64 wall time
+//   i32 n | n x (u64 topic hash | i64 next offset)          sources
+//   i32 n | n x (u64 topic hash | i64 end)                  changelogs
+constexpr char kStreamsVersion = 2;
+constexpr std::string_view kMagic = "MR\x01";
+constexpr std::int32_t kEntriesMax = 256;  // More do not fit into kOffsetMetadataBytesMax.
+
+void put64(std::string& out, std::uint64_t value) { Serde<std::int64_t>::encode(static_cast<std::int64_t>(value), out); }
+
+template <class Map>
+void put_entries(std::string& out, const Map& entries) {
+  Serde<std::int32_t>::encode(static_cast<std::int32_t>(entries.size()), out);
+  for (const auto& [topic, offset] : entries) {
+    put64(out, topic_hash(topic));
+    Serde<std::int64_t>::encode(offset, out);
+  }
+}
+
+// Takes numbers off the front; every later read fails once one has failed.
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
+
+  bool skip(std::string_view expected) {
+    ok_ = ok_ && bytes_.starts_with(expected);
+    if (ok_) bytes_.remove_prefix(expected.size());
+    return ok_;
+  }
+  std::int64_t i64() { return take<std::int64_t>(); }
+  std::uint64_t u64() { return static_cast<std::uint64_t>(i64()); }
+  std::int32_t i32() { return take<std::int32_t>(); }
+  bool ok() const { return ok_; }
+
+  void entries(std::map<std::uint64_t, std::int64_t>& into) {
+    const std::int32_t count = i32();
+    ok_ = ok_ && count >= 0 && count <= kEntriesMax;
+    for (std::int32_t i = 0; ok_ && i < count; ++i) {
+      const std::uint64_t topic = u64();
+      into[topic] = i64();
+    }
+  }
+
+ private:
+  template <class T>
+  T take() {
+    ok_ = ok_ && bytes_.size() >= sizeof(T);
+    if (!ok_) return 0;
+    const auto value = Serde<T>::decode(bytes_.substr(0, sizeof(T)));
+    bytes_.remove_prefix(sizeof(T));
+    return *value;
+  }
+
+  std::string_view bytes_;
+  bool ok_ = true;
+};
+
+namespace base64 = boost::beast::detail::base64;
+
+std::optional<std::string> decoded(std::string_view metadata) {
+  if (metadata.empty() || metadata.size() > kOffsetMetadataBytesMax) return std::nullopt;
+  std::string bytes(base64::decoded_size(metadata.size()), '\0');
+  bytes.resize(base64::decode(bytes.data(), metadata.data(), metadata.size()).first);
+  return bytes;
+}
+
+}  // namespace
+
+std::uint64_t topic_hash(std::string_view topic) { return XXH3_64bits(topic.data(), topic.size()); }
+
+Result<std::string> encode_metadata(const CommitPoint& point, const std::string& source) {
+  std::string bytes(1, kStreamsVersion);
+  const auto time = point.partition_times.find(source);
+  Serde<std::int64_t>::encode(time == point.partition_times.end() ? -1 : to_millis(time->second), bytes);
+  Serde<std::int32_t>::encode(0, bytes);
+  bytes += kMagic;
+  put64(bytes, point.lineage);
+  put64(bytes, point.cluster);
+  put64(bytes, point.sequence);
+  Serde<std::int64_t>::encode(to_millis(point.committed_at), bytes);
+  put_entries(bytes, point.sources);
+  put_entries(bytes, point.changelog_ends);
+
+  std::string text(base64::encoded_size(bytes.size()), '\0');
+  text.resize(base64::encode(text.data(), bytes.data(), bytes.size()));
+  if (text.size() > kOffsetMetadataBytesMax) {
+    return Status::invalid_argument("the commit point of a task with " + std::to_string(point.changelog_ends.size()) +
+                                    " stores takes " + std::to_string(text.size()) + " bytes of offset metadata, " +
+                                    std::to_string(kOffsetMetadataBytesMax) +
+                                    " are allowed; split the topology so that fewer stores share a sub-topology");
+  }
+  return text;
+}
+
+std::optional<DecodedCommitPoint> decode_metadata(std::string_view metadata) {
+  const auto bytes = decoded(metadata);
+  if (!bytes) return std::nullopt;
+  Reader reader{*bytes};
+  DecodedCommitPoint point;
+  reader.skip(std::string_view{&kStreamsVersion, 1});
+  point.partition_time = from_millis(reader.i64());
+  if (reader.i32() != 0 || !reader.skip(kMagic)) return std::nullopt;
+  point.lineage = reader.u64();
+  point.cluster = reader.u64();
+  point.sequence = reader.u64();
+  point.committed_at = from_millis(reader.i64());
+  reader.entries(point.sources);
+  reader.entries(point.changelog_ends);
+  if (!reader.ok()) return std::nullopt;
+  return point;
+}
+
+std::optional<Timestamp> decode_partition_time(std::string_view metadata) {
+  const auto bytes = decoded(metadata);
+  if (!bytes || bytes->size() < 9 || ((*bytes)[0] != kStreamsVersion && (*bytes)[0] != 1)) return std::nullopt;
+  const std::int64_t millis = *Serde<std::int64_t>::decode(std::string_view{*bytes}.substr(1, 8));
+  if (millis < 0) return std::nullopt;
+  return from_millis(millis);
+}
+
+std::optional<DecodedCommitPoint> valid_commit_point(const std::vector<CommittedOffset>& committed,
+                                                     std::uint64_t cluster) {
+  std::optional<DecodedCommitPoint> best;
+  for (const auto& partition : committed) {
+    if (!partition.offset) continue;
+    auto point = decode_metadata(partition.metadata);
+    if (!point || point->cluster != cluster) continue;
+    const auto inside = point->sources.find(topic_hash(partition.input.topic));
+    if (inside == point->sources.end() || inside->second != *partition.offset) continue;
+    if (!best || point->sequence > best->sequence) best = std::move(point);
+  }
+  return best;
+}
+
+}  // namespace millrace

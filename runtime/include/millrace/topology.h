@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "millrace/stream.h"
+#include "millrace/topic.h"
+
+namespace millrace {
+
+/// What a stream does with records it cannot use; default: the configuration's.
+struct SourceOptions {
+  std::optional<ErrorPolicy> on_decode_error = {};
+  /// A user function throws while a record of this source is processed.
+  std::optional<ErrorPolicy> on_error = {};
+};
+
+/// What an application computes: streams from topics, operators, tables, topics written. Copies share one graph, which
+/// the first App or TestDriver freezes.
+class Topology {
+ public:
+  Topology() : graph_(std::make_shared<Graph>()) {}
+
+  /// The records of a topic. Throws TopologyError if the topic is read already: use the first stream twice.
+  template <class K, class V>
+  KStream<K, V> stream(const Topic<K, V>& topic, SourceOptions options = {}) {
+    Node node;
+    node.kind = NodeKind::kSource;
+    node.topic = topic.name();
+    node.keeps_key = true;
+    node.on_decode_error = options.on_decode_error;
+    node.on_error = options.on_error;
+    node.make = [](const OperatorBuild& build) -> std::unique_ptr<Operator> {
+      return std::make_unique<detail::Source<K, V>>(build);
+    };
+    return {graph_, graph_->add_node(std::move(node), "KSTREAM-SOURCE-"), false};
+  }
+
+  /// A key-value store for processors, which name it in `connects(...)`.
+  template <Serializable K, Serializable V>
+  Topology& store(const StoreOptions& options) {
+    graph_->add_store({options, &value_ops<V>(), &key_ops<K>()});
+    return *this;
+  }
+
+  /// Sub-topologies, operators, stores and topics, as Kafka Streams' Topology#describe prints them.
+  [[nodiscard]] std::string describe() const { return graph_->describe(); }
+
+  [[nodiscard]] const std::shared_ptr<Graph>& graph() const { return graph_; }
+
+ private:
+  std::shared_ptr<Graph> graph_;
+};
+
+}  // namespace millrace

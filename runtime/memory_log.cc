@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/memory_log.h"
+
+#include <algorithm>
+
+namespace millrace {
+
+void MemoryLog::create_topic(const std::string& name, std::int32_t partitions) {
+  if (find(name) != topics_.size()) return;
+  topics_.push_back({name, std::vector<Partition>(static_cast<std::size_t>(partitions))});
+}
+
+std::size_t MemoryLog::find(const std::string& name) const {
+  const auto found = std::find_if(topics_.begin(), topics_.end(), [&](const Log& log) { return log.name == name; });
+  return static_cast<std::size_t>(found - topics_.begin());
+}
+
+std::int32_t MemoryLog::partitions(const std::string& topic) const {
+  const std::size_t index = find(topic);
+  return index == topics_.size() ? 0 : static_cast<std::int32_t>(topics_[index].partitions.size());
+}
+
+const MemoryLog::Partition& MemoryLog::partition(const TopicPartition& where) const {
+  return topics_.at(find(where.topic)).partitions.at(static_cast<std::size_t>(where.partition));
+}
+
+void MemoryLog::append(const TopicPartition& where, StoredRecord record) {
+  topics_.at(find(where.topic)).partitions.at(static_cast<std::size_t>(where.partition)).push_back(std::move(record));
+}
+
+void MemoryLog::commit(const std::vector<OffsetCommit>& offsets) {
+  for (const auto& offset : offsets) commits_[offset.input] = offset;
+}
+
+std::vector<CommittedOffset> MemoryLog::committed(const std::vector<TopicPartition>& inputs) const {
+  std::vector<CommittedOffset> result;
+  for (const auto& input : inputs) {
+    const auto found = commits_.find(input);
+    if (found == commits_.end()) {
+      result.push_back({input, std::nullopt, {}});
+    } else {
+      result.push_back({input, found->second.offset, found->second.metadata});
+    }
+  }
+  return result;
+}
+
+Result<Sink::Topic> MemoryLog::topic(const std::string& name) {
+  const std::size_t index = find(name);
+  if (index == topics_.size()) return Status::invalid_argument("topic '" + name + "' does not exist");
+  return Topic{static_cast<std::uint32_t>(index), partitions(name)};
+}
+
+Status MemoryLog::produce(std::uint32_t topic, std::int32_t partition, std::optional<std::string_view> key,
+                          std::optional<std::string_view> value, Timestamp timestamp, const Headers* headers,
+                          AckTracker& tracker) {
+  tracker.on_produced();
+  if (accept_ && *accept_ == 0) return {};
+  if (accept_) --*accept_;
+  auto& log = topics_.at(topic).partitions.at(static_cast<std::size_t>(partition));
+  StoredRecord record{std::nullopt, std::nullopt, timestamp, headers != nullptr ? *headers : Headers{}};
+  if (key) record.key.emplace(*key);
+  if (value) record.value.emplace(*value);
+  log.push_back(std::move(record));
+  tracker.on_delivered(static_cast<std::int64_t>(log.size()) - 1);
+  return {};
+}
+
+Result<ChangelogReader::Ends> MemoryLog::ends(const TopicPartition& where) {
+  return Ends{0, static_cast<std::int64_t>(partition(where).size())};
+}
+
+Status MemoryLog::read(const TopicPartition& where, std::int64_t from, std::int64_t to,
+                       const std::function<Status(const LogRecord&)>& apply) {
+  const Partition& log = partition(where);
+  for (std::int64_t offset = from; offset < to; ++offset) {
+    const auto& record = log.at(static_cast<std::size_t>(offset));
+    auto status = apply({offset, record.key, record.value, record.timestamp});
+    if (!status.ok()) return status;
+  }
+  return {};
+}
+
+}  // namespace millrace

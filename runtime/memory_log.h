@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/commit.h"
+#include "runtime/restore.h"
+#include "runtime/sink.h"
+
+namespace millrace {
+
+/// A Kafka of the mind: topics, partitions, offsets and one group's commits in memory, for the test driver and the
+/// simulator. Every record is acknowledged at once.
+class MemoryLog final : public Sink, public ChangelogReader {
+ public:
+  struct StoredRecord {
+    std::optional<std::string> key;
+    std::optional<std::string> value;
+    Timestamp timestamp;
+    Headers headers;
+  };
+  using Partition = std::vector<StoredRecord>;  // The index is the offset.
+
+  void create_topic(const std::string& name, std::int32_t partitions);
+  [[nodiscard]] std::int32_t partitions(const std::string& topic) const;
+  [[nodiscard]] const Partition& partition(const TopicPartition& where) const;
+  void append(const TopicPartition& where, StoredRecord record);
+
+  void commit(const std::vector<OffsetCommit>& offsets);
+  [[nodiscard]] std::vector<CommittedOffset> committed(const std::vector<TopicPartition>& inputs) const;
+  void forget_commits() { commits_.clear(); }
+
+  /// From now on this many records are accepted and the rest vanish unacknowledged, as when the writer dies.
+  void lose_after(std::optional<std::size_t> records) { accept_ = records; }
+
+  Result<Topic> topic(const std::string& name) override;
+  std::shared_ptr<AckTracker> new_tracker() override { return std::make_shared<AckTracker>(); }
+  Status produce(std::uint32_t topic, std::int32_t partition, std::optional<std::string_view> key,
+                 std::optional<std::string_view> value, Timestamp timestamp, const Headers* headers,
+                 AckTracker& tracker) override;
+
+  Result<Ends> ends(const TopicPartition& partition) override;
+  Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
+              const std::function<Status(const LogRecord&)>& apply) override;
+
+ private:
+  struct Log {
+    std::string name;
+    std::vector<Partition> partitions;
+  };
+  [[nodiscard]] std::size_t find(const std::string& name) const;
+
+  std::vector<Log> topics_;
+  std::map<TopicPartition, OffsetCommit> commits_;
+  std::optional<std::size_t> accept_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/restore.h"
+
+#include <algorithm>
+#include <memory>
+#include <unordered_set>
+
+#include "millrace/serde.h"
+
+namespace millrace {
+namespace {
+
+// Collects changelog records and writes the last value per key to an engine, in sorted batches.
+class EngineLoader {
+ public:
+  EngineLoader(const TaskEngines::Place& place, std::uint64_t lineage, const Clock& clock)
+      : place_(place), lineage_(lineage), clock_(clock) {}
+
+  void add(const LogRecord& record) {
+    Item item{store(*record.key), std::nullopt, items_.size()};
+    if (record.value) {
+      scratch_.clear();
+      Serde<std::int64_t>::encode(to_millis(record.timestamp), scratch_);
+      scratch_ += *record.value;
+      item.value = store(scratch_);
+    }
+    items_.push_back(item);
+  }
+
+  std::size_t bytes() const { return bytes_ + items_.size() * sizeof(Item); }
+
+  // After this the engine holds the changelog up to `next_offset`.
+  Status write(std::int64_t next_offset) {
+    std::sort(items_.begin(), items_.end(), [](const Item& a, const Item& b) {
+      const int order = a.key.compare(b.key);
+      return order != 0 ? order < 0 : a.sequence > b.sequence;
+    });
+    std::vector<EngineChange> changes;
+    changes.reserve(items_.size());
+    for (const Item& item : items_) {
+      if (changes.empty() || changes.back().key != item.key) changes.push_back({item.key, item.value});
+    }
+    const StoreCheckpoint store{place_.index, changes, {lineage_, next_offset, clock_.now()}};
+    auto status = place_.engine->apply({{&store, 1}, {}});
+    items_.clear();
+    blocks_.clear();
+    bytes_ = room_ = 0;
+    return status;
+  }
+
+ private:
+  struct Item {
+    std::string_view key;
+    std::optional<std::string_view> value;
+    std::size_t sequence;
+  };
+  static constexpr std::size_t kBlockBytes = std::size_t{256} << 10;
+
+  std::string_view store(std::string_view bytes) {
+    if (bytes.size() > room_) {
+      room_ = std::max(bytes.size(), kBlockBytes);
+      blocks_.push_back(std::make_unique_for_overwrite<char[]>(room_));
+      end_ = blocks_.back().get();
+      bytes_ += room_;
+    }
+    char* begin = end_;
+    bytes.copy(begin, bytes.size());
+    end_ += bytes.size();
+    room_ -= bytes.size();
+    return {begin, bytes.size()};
+  }
+
+  const TaskEngines::Place& place_;
+  const std::uint64_t lineage_;
+  const Clock& clock_;
+  std::vector<Item> items_;
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  char* end_ = nullptr;
+  std::size_t room_ = 0;
+  std::size_t bytes_ = 0;
+  std::string scratch_;
+};
+
+class Restore {
+ public:
+  Restore(const TaskPlan& plan, TaskEngines& engines, const std::vector<CommittedOffset>& committed,
+          ChangelogReader& reader, const Clock& clock, const RestoreSettings& settings, RestoreObserver& observer)
+      : plan_(plan), engines_(engines), committed_(committed), reader_(reader), clock_(clock), settings_(settings),
+        observer_(observer) {}
+
+  Result<TaskStart> run() {
+    for (const auto& store : plan_.stores) {
+      auto ends = reader_.ends(store.changelog);
+      if (!ends) return ends.error();
+      logs_.push_back(*ends);
+    }
+    auto status = find_commit_point();
+    for (std::size_t i = 0; status.ok() && i < plan_.stores.size(); ++i) status = restore_store(i);
+    if (!status.ok()) return status;
+    return std::move(start_);
+  }
+
+ private:
+  // Sets start_.point and the committed end of every store.
+  Status find_commit_point() {
+    start_.stores.resize(plan_.stores.size());
+    for (const auto& partition : committed_) {
+      if (const auto time = decode_partition_time(partition.metadata)) {
+        start_.point.partition_times[partition.input.topic] = *time;
+      }
+    }
+    const auto valid = valid_commit_point(committed_, settings_.cluster);
+    start_.point.cluster = settings_.cluster;
+    if (valid) {
+      start_.point.lineage = valid->lineage;
+      start_.point.sequence = valid->sequence;
+      start_.point.committed_at = valid->committed_at;
+    } else {
+      start_.point.lineage = settings_.new_lineage;
+    }
+    if (auto status = find_ends(valid); !status.ok()) return status;
+    return find_sources(valid);
+  }
+
+  Status find_ends(const std::optional<DecodedCommitPoint>& valid) {
+    const bool has_offsets =
+        std::any_of(committed_.begin(), committed_.end(), [](const auto& c) { return c.offset.has_value(); });
+    for (std::size_t i = 0; i < plan_.stores.size(); ++i) {
+      const auto& changelog = plan_.stores[i].changelog;
+      const std::int64_t log_end = logs_[i].end;
+      std::int64_t end = 0;
+      if (valid) {
+        const auto known = valid->changelog_ends.find(topic_hash(changelog.topic));
+        if (known != valid->changelog_ends.end()) {
+          end = known->second;
+        } else if (log_end > 0) {
+          return Status::invalid_argument(
+              "changelog " + to_string(changelog) + " holds records up to offset " + std::to_string(log_end) +
+              ", but the task's last commit does not know the store: it was taken out and added again, so its content "
+              "is of another time; delete the changelog to begin with an empty store, or give the store a new name");
+        }
+        if (end > log_end) {
+          return Status::corruption("changelog " + to_string(changelog) + " ends at offset " + std::to_string(log_end) +
+                                    ", but the task's last commit covers it up to " + std::to_string(end) +
+                                    ": it was truncated or made anew; reset the application or restore the topic");
+        }
+      } else if (has_offsets) {
+        end = log_end;  // Take-over from another runtime, which counts the whole log.
+      } else if (log_end > 0) {
+        return Status::invalid_argument(
+            CommittedOffsetsLostError(changelog.topic, changelog.partition, log_end).what());
+      }
+      start_.stores[i].committed_end = end;
+      start_.stores[i].examined_end = log_end;
+      start_.point.changelog_ends[changelog.topic] = end;
+    }
+    return {};
+  }
+
+  Status find_sources(const std::optional<DecodedCommitPoint>& valid) {
+    for (const auto& input : plan_.inputs) {
+      std::optional<std::int64_t> next;
+      if (valid) {
+        const auto inside = valid->sources.find(topic_hash(input.topic));
+        if (inside != valid->sources.end()) next = inside->second;
+      }
+      if (!next) {
+        const auto group = std::find_if(committed_.begin(), committed_.end(),
+                                        [&](const auto& c) { return c.input == input && c.offset.has_value(); });
+        if (group != committed_.end()) next = group->offset;
+      }
+      if (!next) {
+        // Made definite now and committed before anything is read, so that a crash cannot move the start.
+        auto ends = reader_.ends(input);
+        if (!ends) return ends.error();
+        next = settings_.reset == OffsetReset::kEarliest ? ends->start : ends->end;
+      }
+      start_.point.sources[input.topic] = *next;
+    }
+    return {};
+  }
+
+  // Where in the changelog the engine's content allows to go on; 0 after clearing what cannot be used.
+  Result<std::int64_t> usable_position(std::size_t i) {
+    const auto& place = engines_.places()[i];
+    const std::int64_t end = start_.stores[i].committed_end;
+    auto position = place.engine->position(place.index);
+    std::string why;
+    if (!position) {
+      if (position.error().code() != Code::kCorruption) return position.error();
+      why = position.error().message();
+    } else if (!position->has_value()) {
+      return std::int64_t{0};
+    } else if ((*position)->lineage != start_.point.lineage) {
+      why = "it belongs to another history of the application";
+    } else if ((*position)->next_offset > end) {
+      why = "it is ahead of the last commit (" + std::to_string((*position)->next_offset) + " > " +
+            std::to_string(end) + ")";
+    } else if ((*position)->next_offset < end &&
+               clock_.now() - (*position)->checkpointed_at > settings_.delete_retention / 2) {
+      why = "its last checkpoint is so old that the changelog may have lost deletions since";
+    } else {
+      return (*position)->next_offset;
+    }
+    start_.stores[i].rebuilt = why;
+    if (auto status = place.engine->clear(place.index); !status.ok()) return status;
+    return std::int64_t{0};
+  }
+
+  Status restore_store(std::size_t i) {
+    const auto& changelog = plan_.stores[i].changelog;
+    StoreStart& store = start_.stores[i];
+    auto from = usable_position(i);
+    if (!from) return from.error();
+    store.restored_from = std::max(*from, logs_[i].start);
+    EngineLoader loader{engines_.places()[i], start_.point.lineage, clock_};
+    observer_.progress(i, store.restored_from, store.committed_end);
+
+    auto status = reader_.read(changelog, store.restored_from, store.committed_end, [&](const LogRecord& record) -> Status {
+      if (!record.key) return {};  // No store writes null keys; a foreign one cannot be kept.
+      loader.add(record);
+      ++store.records;
+      if (loader.bytes() < settings_.batch_bytes_max) return {};
+      if (observer_.cancelled()) return Status::cancelled("restore of " + to_string(changelog) + " was stopped");
+      observer_.progress(i, record.offset + 1, store.committed_end);
+      return loader.write(record.offset + 1);
+    });
+    if (status.ok() && *from < store.committed_end) status = loader.write(store.committed_end);
+    if (!status.ok()) return status;
+    observer_.progress(i, store.committed_end, store.committed_end);
+    return read_tail(i);
+  }
+
+  // What a crashed commit or a writer that has lost the partition left behind the committed end.
+  Status read_tail(std::size_t i) {
+    StoreStart& store = start_.stores[i];
+    std::unordered_set<std::string> keys;
+    auto status = reader_.read(plan_.stores[i].changelog, store.committed_end, store.examined_end,
+                               [&](const LogRecord& record) -> Status {
+                                 if (record.key) keys.emplace(*record.key);
+                                 return {};
+                               });
+    store.tail_keys.assign(keys.begin(), keys.end());
+    std::sort(store.tail_keys.begin(), store.tail_keys.end());
+    return status;
+  }
+
+  const TaskPlan& plan_;
+  TaskEngines& engines_;
+  const std::vector<CommittedOffset>& committed_;
+  ChangelogReader& reader_;
+  const Clock& clock_;
+  const RestoreSettings& settings_;
+  RestoreObserver& observer_;
+  std::vector<ChangelogReader::Ends> logs_;
+  TaskStart start_;
+};
+
+}  // namespace
+
+Result<TaskStart> restore_task(const TaskPlan& plan, TaskEngines& engines, const std::vector<CommittedOffset>& committed,
+                               ChangelogReader& reader, const Clock& clock, const RestoreSettings& settings,
+                               RestoreObserver& observer) {
+  return Restore{plan, engines, committed, reader, clock, settings, observer}.run();
+}
+
+}  // namespace millrace

@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/task.h"
+
+#include <algorithm>
+
+#include "millrace/functions.h"
+#include "runtime/partitioner.h"
+
+namespace millrace {
+namespace {
+
+// Cache entries are evicted between records, since operators hold references to them while they work on one.
+constexpr std::size_t kRecordsPerTrim = 1024;
+
+// Stores that are looked up with the very key bytes of the source's records.
+void collect_keyed_stores(const Graph& graph, NodeIndex node, std::vector<std::size_t>& stores) {
+  for (const NodeIndex child : graph.nodes()[node].children) {
+    const Node& next = graph.nodes()[child];
+    if (next.keyed_store) stores.push_back(next.stores[*next.keyed_store]);
+    if (next.keeps_key) collect_keyed_stores(graph, child, stores);
+  }
+}
+
+}  // namespace
+
+// --- What happens to a record ---------------------------------------------------------------------------------------
+
+Result<std::size_t> Task::process(std::size_t records_max) {
+  std::size_t done = 0;
+  while (done < records_max) {
+    const auto choice = next_input();
+    if (!choice) break;
+    Input& input = inputs_[*choice];
+    const auto records = input.batches.front()->records();
+    if (input.next % kRecordsPerTrim == 0) {
+      maintain();
+      prefetch(input, records.subspan(input.next, std::min(kRecordsPerTrim, records.size() - input.next)));
+    }
+    if (auto status = process_record(input, records[input.next]); !status.ok()) return status;
+    ++done;
+    --input.buffered;
+    if (++input.next == records.size()) {
+      input.batches.pop_front();
+      input.next = 0;
+    }
+  }
+  return done;
+}
+
+// A record changes the cache and produces outputs. Nothing of it is durable before the next commit: a crash here costs
+// nothing but doing it again, and outputs that left already may repeat (at-least-once).
+Status Task::process_record(Input& input, const RawRecord& record) {
+  origin_ = {input.partition.topic, input.partition.partition, record.offset};
+  stream_time_ = std::max(stream_time_, record.timestamp);
+  input.partition_time = std::max(input.partition_time, record.timestamp);
+  input.has_time = true;
+  input.position = record.offset + 1;
+  progressed_ = true;
+  metrics_.input(input.index).consumed.add();
+
+  if (may_skip_) {
+    for (auto& store : stores_) store.cache->begin_record();
+  }
+  try {
+    if (auto status = input.source->receive(record); !status.ok()) {
+      return failed(record, input.on_decode_error, DropReason::kDecodeError, "cannot be decoded, " + status.message());
+    }
+  } catch (const StoreFailure& failure) {
+    return failure.status();
+  } catch (const SinkFailure& failure) {
+    return failure.status();
+  } catch (const std::exception& error) {
+    return failed(record, input.on_error, DropReason::kUserError, error.what());
+  }
+  if (may_skip_) {
+    for (auto& store : stores_) store.cache->keep_record();
+    try {
+      for (const auto& output : held_) {
+        produce(output.sink, output.key, output.value, output.timestamp,
+                output.headers.empty() ? nullptr : &output.headers);
+      }
+    } catch (const SinkFailure& failure) {
+      return failure.status();
+    }
+    held_.clear();
+  }
+  return {};
+}
+
+// The record could not be processed. Skipped, it leaves no trace but the log line and the count.
+Status Task::failed(const RawRecord& record, ErrorPolicy policy, DropReason reason, const std::string& what) {
+  const std::string text = "record " + to_string(origin_) + " (timestamp " +
+                           std::to_string(to_millis(record.timestamp)) + "): " + what;
+  if (policy == ErrorPolicy::kFail) {
+    return Status::internal(text + "; the policy is fail: correct the record or the code, or set on_error or "
+                                   "on_decode_error to skip");
+  }
+  if (may_skip_) {
+    for (auto& store : stores_) store.cache->undo_record();
+  }
+  held_.clear();
+  drop(reason);
+  if (settings_.log) settings_.log(LogLevel::kWarn, text + "; skipped");
+  return {};
+}
+
+std::optional<std::size_t> Task::next_input() const {
+  std::optional<std::size_t> best;
+  Timestamp lowest{};
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const Input& input = inputs_[i];
+    if (input.buffered == 0) {
+      if (!input.caught_up && inputs_.size() > 1) return std::nullopt;  // Its next record may be the lowest.
+      continue;
+    }
+    const Timestamp head = input.batches.front()->records()[input.next].timestamp;
+    if (!best || head < lowest) {
+      best = i;
+      lowest = head;
+    }
+  }
+  return best;
+}
+
+void Task::prefetch(const Input& input, std::span<const RawRecord> records) {
+  if (input.keyed_stores.empty()) return;
+  std::vector<std::string_view> keys;
+  keys.reserve(records.size());
+  for (const auto& record : records) {
+    if (record.key) keys.push_back(*record.key);
+  }
+  for (const std::size_t store : input.keyed_stores) stores_[store].cache->prefetch(keys);
+}
+
+void Task::send(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
+                Timestamp timestamp, const HeaderSource* headers) {
+  Headers decoded;
+  if (headers != nullptr) decoded = headers->headers();
+  if (!may_skip_) return produce(sink, key, value, timestamp, decoded.empty() ? nullptr : &decoded);
+  HeldOutput held{sink, std::nullopt, std::nullopt, timestamp, std::move(decoded)};
+  if (key) held.key.emplace(*key);
+  if (value) held.value.emplace(*value);
+  held_.push_back(std::move(held));
+}
+
+void Task::produce(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
+                   Timestamp timestamp, const Headers* headers) {
+  const Output& output = outputs_[sink];
+  // Records without a key take turns among the partitions.
+  const std::int32_t partition = key ? partition_of(*key, output.target.partitions)
+                                     : null_key_partition_++ % output.target.partitions;
+  const auto status = sink_.produce(output.target.id, partition, key, value, timestamp, headers, *acks_);
+  if (!status.ok()) {
+    throw SinkFailure(Status{status.code(), "cannot write to " + output.topic + '-' + std::to_string(partition) +
+                                                " for record " + to_string(origin_) + ": " + status.message()});
+  }
+  output.produced->add();
+}
+
+// --- When it is durable ---------------------------------------------------------------------------------------------
+
+Result<std::shared_ptr<const PreparedCommit>> Task::prepare_start() {
+  std::size_t healed = 0;
+  try {
+    for (std::size_t i = 0; i < stores_.size(); ++i) {
+      for (const auto& key : tails_[i]) stores_[i].cache->log_again(key, stream_time_);
+      healed += tails_[i].size();
+    }
+  } catch (const StoreFailure& failure) {
+    return failure.status();
+  }
+  tails_.clear();
+  if (healed > 0 && settings_.log) {
+    settings_.log(LogLevel::kInfo, "task " + id_text_ + ": writing " + std::to_string(healed) +
+                                       " keys again that no commit covers");
+  }
+  progressed_ = true;  // Commit in any case: before this commit nothing may be written or processed.
+  return produce_changes();
+}
+
+Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
+  // Tables hand on what has changed, which may change tables further down: parents stand first.
+  try {
+    for (const NodeIndex node : plan_.subtopology().nodes) operators_[node]->flush();
+    const auto held = std::move(held_);
+    held_.clear();
+    for (const auto& output : held) {
+      produce(output.sink, output.key, output.value, output.timestamp,
+              output.headers.empty() ? nullptr : &output.headers);
+    }
+  } catch (const StoreFailure& failure) {
+    return failure.status();
+  } catch (const SinkFailure& failure) {
+    return failure.status();
+  } catch (const std::exception& error) {
+    return Status::internal("task " + id_text_ + ", handing on a table's changes: " + error.what());
+  }
+  if (!progressed_) return std::shared_ptr<const PreparedCommit>{};
+  return produce_changes();
+}
+
+// The commit, step by step, and what a crash costs at each:
+//   1. here: changes are produced to the changelogs. A crash leaves some of them behind the committed end, where the next
+//      start finds them and writes their keys again with the committed values.
+//   2. all of it is acknowledged, and nothing foreign lies between (PreparedCommit::judge). A crash: as 1.
+//   3. the offsets are committed with the commit point as metadata. From here on, and only from here on, it counts.
+//   4. committed(): the changes wait in memory for the next checkpoint. A crash: they are read from the changelog.
+//   5. checkpoint(): the engines take them, atomically with their position.
+Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes() {
+  auto commit = std::make_shared<PreparedCommit>();
+  commit->task = plan_.id;
+  commit->inputs = plan_.inputs;
+  commit->point = point_;
+  commit->point.sequence = point_.sequence + 1;
+  commit->point.committed_at = clock_.now();
+  for (const auto& input : inputs_) {
+    commit->point.sources[input.partition.topic] = input.position;
+    if (input.has_time) commit->point.partition_times[input.partition.topic] = input.partition_time;
+  }
+  for (std::size_t i = 0; i < stores_.size(); ++i) {
+    Store& store = stores_[i];
+    auto acks = sink_.new_tracker();
+    const TopicPartition& changelog = plan_.stores[i].changelog;
+    for (const Change& change : store.cache->prepare()) {
+      const auto status = sink_.produce(store.changelog, changelog.partition, change.key, change.changelog_value(),
+                                        change.timestamp, nullptr, *acks);
+      if (!status.ok()) {
+        return Status{status.code(), "task " + id_text_ + ": cannot write to changelog " + to_string(changelog) + ": " +
+                                         status.message()};
+      }
+    }
+    metrics_.changes().add(static_cast<std::uint64_t>(acks->produced()));
+    commit->changelogs.push_back({changelog, store.examined_end, std::move(acks)});
+  }
+  commit->outputs = std::move(acks_);
+  acks_ = sink_.new_tracker();
+  in_flight_ = true;
+  progressed_ = false;
+  return std::shared_ptr<const PreparedCommit>{std::move(commit)};
+}
+
+void Task::committed(const CommitPoint& point) {
+  point_ = point;
+  in_flight_ = false;
+  for (std::size_t i = 0; i < stores_.size(); ++i) {
+    stores_[i].cache->committed();
+    // Foreign records that the start has read lie below; what the next commit writes must follow what is there now.
+    stores_[i].examined_end = std::max(stores_[i].examined_end, point.changelog_ends.at(plan_.stores[i].changelog.topic));
+  }
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    metrics_.input(i).committed_offset.set(static_cast<double>(point.sources.at(inputs_[i].partition.topic)));
+  }
+}
+
+bool Task::wants_commit() const {
+  return std::any_of(stores_.begin(), stores_.end(), [](const Store& store) { return store.cache->wants_checkpoint(); });
+}
+
+Status Task::checkpoint_if_due() {
+  std::size_t bytes = 0;
+  bool memory = false;
+  for (const auto& store : stores_) {
+    bytes += store.cache->uncheckpointed_bytes();
+    memory = memory || store.cache->wants_checkpoint();
+  }
+  if (bytes == 0) return {};
+  const bool due = clock_.elapsed() - checkpointed_at_ >= settings_.checkpoint_interval;
+  if (!due && !memory && bytes < settings_.checkpoint_bytes_max) return {};
+  return checkpoint();
+}
+
+Status Task::checkpoint() {
+  std::vector<std::vector<EngineChange>> changes;
+  std::vector<EnginePosition> positions;
+  std::map<std::string, std::int64_t> sources;
+  for (std::size_t i = 0; i < stores_.size(); ++i) {
+    changes.push_back(stores_[i].cache->uncheckpointed());
+    positions.push_back({point_.lineage, point_.changelog_ends.at(plan_.stores[i].changelog.topic), clock_.now()});
+  }
+  for (const auto& input : plan_.inputs) sources[to_string(input)] = point_.sources.at(input.topic);
+  if (auto status = engines_.apply(changes, positions, sources); !status.ok()) {
+    return Status{status.code(), "task " + id_text_ + ": checkpoint failed: " + status.message()};
+  }
+  for (auto& store : stores_) store.cache->checkpointed();
+  checkpointed_at_ = clock_.elapsed();
+  metrics_.checkpoints().add();
+  return {};
+}
+
+Status Task::close() {
+  if (closed_) return {};
+  closed_ = true;
+  operators_.clear();
+  const bool uncheckpointed = std::any_of(stores_.begin(), stores_.end(),
+                                          [](const Store& store) { return store.cache->uncheckpointed_bytes() > 0; });
+  Status status = uncheckpointed ? checkpoint() : Status{};
+  stores_.clear();
+  auto closed = engines_.close();
+  return status.ok() ? closed : status;
+}
+
+// --- The rest -------------------------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<Task>> Task::create(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink,
+                                           const Clock& clock, TaskSettings settings, CacheBudget& budget,
+                                           metrics::Registry& registry) {
+  std::unique_ptr<Task> task{new Task(std::move(plan), std::move(engines), std::move(start), sink, clock,
+                                      std::move(settings), budget, registry)};
+  if (auto status = task->build(); !status.ok()) return status;
+  return task;
+}
+
+Task::Task(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink, const Clock& clock, TaskSettings settings,
+           CacheBudget& budget, metrics::Registry& registry)
+    : plan_(std::move(plan)),
+      id_text_(to_string(plan_.id)),
+      engines_(std::move(engines)),
+      sink_(sink),
+      clock_(clock),
+      settings_(std::move(settings)),
+      metrics_(registry, plan_),
+      point_(std::move(start.point)),
+      acks_(sink.new_tracker()),
+      checkpointed_at_(clock.elapsed()) {
+  for (std::size_t i = 0; i < plan_.stores.size(); ++i) {
+    const auto& place = engines_.places()[i];
+    const auto& spec = plan_.graph->stores()[plan_.stores[i].store];
+    stores_.push_back({std::make_unique<StateCache>(*place.engine, place.index, *spec.value, budget), 0,
+                       start.stores[i].examined_end});
+    tails_.push_back(std::move(start.stores[i].tail_keys));
+  }
+}
+
+Task::~Task() = default;
+
+Status Task::build() {
+  const Graph& graph = *plan_.graph;
+  for (std::size_t i = 0; i < stores_.size(); ++i) {
+    auto changelog = sink_.topic(plan_.stores[i].changelog.topic);
+    if (!changelog) return changelog.error();
+    stores_[i].changelog = changelog->id;
+  }
+  for (const auto& topic : plan_.subtopology().sink_topics) {
+    if (auto output = add_output(topic); !output) return output.error();
+  }
+  const auto sink_index = [this](const std::string& topic) {
+    const auto found = std::find_if(outputs_.begin(), outputs_.end(), [&](const auto& o) { return o.topic == topic; });
+    return static_cast<SinkIndex>(found - outputs_.begin());
+  };
+  // Children are made first, so that parents can hold on to them.
+  operators_.resize(graph.nodes().size());
+  const auto& nodes = plan_.subtopology().nodes;
+  for (auto node = nodes.rbegin(); node != nodes.rend(); ++node) {
+    const OperatorBuild build{graph, *node, *this, operators_, sink_index, settings_.forward_at_commit};
+    operators_[*node] = graph.nodes()[*node].make(build);
+  }
+
+  for (const auto& partition : plan_.inputs) {
+    Input input;
+    input.index = inputs_.size();
+    input.partition = partition;
+    for (const NodeIndex node : nodes) {
+      const Node& spec = graph.nodes()[node];
+      if (spec.kind != NodeKind::kSource || spec.topic != partition.topic) continue;
+      input.source = &dynamic_cast<SourceOperator&>(*operators_[node]);
+      input.on_decode_error = spec.on_decode_error.value_or(settings_.on_decode_error);
+      input.on_error = spec.on_error.value_or(settings_.on_error);
+      std::vector<std::size_t> keyed;
+      collect_keyed_stores(graph, node, keyed);
+      for (std::size_t i = 0; i < plan_.stores.size(); ++i) {
+        if (std::find(keyed.begin(), keyed.end(), plan_.stores[i].store) != keyed.end()) input.keyed_stores.push_back(i);
+      }
+    }
+    may_skip_ = may_skip_ || input.on_error == ErrorPolicy::kSkip;
+    input.position = point_.sources.at(partition.topic);
+    if (const auto time = point_.partition_times.find(partition.topic); time != point_.partition_times.end()) {
+      input.partition_time = time->second;
+      input.has_time = true;
+      stream_time_ = std::max(stream_time_, time->second);
+    }
+    inputs_.push_back(std::move(input));
+  }
+  return {};
+}
+
+Result<Task::SinkIndex> Task::add_output(const std::string& topic) {
+  auto target = sink_.topic(topic);
+  if (!target) return target.error();
+  outputs_.push_back({topic, *target, &metrics_.produced(topic)});
+  return static_cast<SinkIndex>(outputs_.size() - 1);
+}
+
+void Task::add(std::size_t input, std::unique_ptr<Batch> batch) {
+  const std::size_t count = batch->records().size();
+  if (count == 0) return;
+  inputs_[input].buffered += count;
+  inputs_[input].batches.push_back(std::move(batch));
+}
+
+std::size_t Task::buffered() const {
+  std::size_t sum = 0;
+  for (const auto& input : inputs_) sum += input.buffered;
+  return sum;
+}
+
+StateCache* Task::find_store(const std::string& name) {
+  for (std::size_t i = 0; i < stores_.size(); ++i) {
+    if (plan_.graph->stores()[plan_.stores[i].store].options.name() == name) return stores_[i].cache.get();
+  }
+  return nullptr;
+}
+
+StateCache& Task::store(const std::string& name, const ValueOps& value, const KeyOps& key) {
+  StateCache* cache = find_store(name);
+  if (cache == nullptr) {
+    throw UnknownStoreError("store '" + name + "' is not connected to this part of the topology; name it in "
+                            "connects(...)");
+  }
+  const auto& spec = plan_.graph->stores()[*plan_.graph->find_store(name)];
+  if (*spec.value->type != *value.type || *spec.key->type != *key.type) {
+    throw StoreTypeError("store '" + name + "' has other key or value types than asked for");
+  }
+  return *cache;
+}
+
+void Task::maintain() {
+  for (std::size_t i = 0; i < stores_.size(); ++i) {
+    StateCache& cache = *stores_[i].cache;
+    cache.trim();
+    const auto figures = cache.figures();
+    auto& store = metrics_.store(i);
+    store.cache_bytes.set(static_cast<double>(figures.bytes));
+    store.dirty_bytes.set(static_cast<double>(figures.dirty_bytes));
+    store.uncheckpointed_bytes.set(static_cast<double>(cache.uncheckpointed_bytes()));
+    store.cache_hits.raise_to(figures.hits);
+    store.cache_misses.raise_to(figures.misses);
+  }
+}
+
+}  // namespace millrace

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "millrace/config.h"
+#include "millrace/error.h"
+#include "millrace/graph.h"
+#include "millrace/time.h"
+#include "runtime/commit.h"
+#include "runtime/restore.h"
+#include "runtime/sink.h"
+#include "runtime/task_engines.h"
+#include "runtime/task_metrics.h"
+#include "runtime/task_plan.h"
+
+namespace millrace {
+
+/// Records of one input partition in offset order, with the memory they borrow.
+class Batch {
+ public:
+  virtual ~Batch() = default;
+  [[nodiscard]] virtual std::span<const RawRecord> records() const = 0;
+};
+
+/// What a task takes from the configuration.
+struct TaskSettings {
+  ErrorPolicy on_decode_error = ErrorPolicy::kFail;
+  ErrorPolicy on_error = ErrorPolicy::kFail;
+  std::chrono::milliseconds checkpoint_interval = std::chrono::seconds{10};
+  std::size_t checkpoint_bytes_max = std::size_t{64} << 20;
+  /// false: every update of a table is handed on at once.
+  bool forward_at_commit = true;
+  /// Told what deserves a line in the log.
+  std::function<void(LogLevel, const std::string&)> log;
+};
+
+/// One partition's share of a subtopology: its records, operators, state and commits.
+///
+/// Plain and deterministic: no threads, no clock of its own, nothing asynchronous. The actor, the test driver and the
+/// simulator run this very class. Used by one thread at a time.
+///
+/// Life: made from a TaskStart; `prepare_start` and its commit; then add / process / prepare / committed / checkpoint in
+/// any order the shell likes, one commit in flight at most; `close`. After any Status that is not ok the task is spent:
+/// destroy it and start another from the commit point. Nothing it had not committed is anywhere but in its memory.
+class Task final : public TaskContext {
+ public:
+  /// Takes the engines over. invalid_argument if an output topic does not exist.
+  static Result<std::unique_ptr<Task>> create(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink,
+                                              const Clock& clock, TaskSettings settings, CacheBudget& budget,
+                                              metrics::Registry& registry);
+  ~Task() override;
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  // --- Processing ---
+
+  /// Hands over records of the plan's `input`-th partition, which must follow those before.
+  void add(std::size_t input, std::unique_ptr<Batch> batch);
+
+  /// Tells whether everything of an input's partition has been added: an empty input that may have more holds back the
+  /// others, so that records are taken in timestamp order.
+  void set_caught_up(std::size_t input, bool caught_up) { inputs_[input].caught_up = caught_up; }
+
+  /// Processes at most `records_max` of the added records, always the one with the lowest timestamp among the inputs'
+  /// next ones; each goes through the operators depth-first. Returns how many.
+  Result<std::size_t> process(std::size_t records_max);
+
+  /// Records added but not processed, of all inputs and of one.
+  [[nodiscard]] std::size_t buffered() const;
+  [[nodiscard]] std::size_t buffered(std::size_t input) const { return inputs_[input].buffered; }
+  /// Next offset of an input that is not processed yet.
+  [[nodiscard]] std::int64_t position(std::size_t input) const { return inputs_[input].position; }
+
+  // --- Commit ---
+
+  /// The task's first commit, before it may process: the keys that a crashed commit or a foreign writer left behind the
+  /// committed ends are written again with their committed values; same source offsets, new ends.
+  Result<std::shared_ptr<const PreparedCommit>> prepare_start();
+
+  /// Produces what changed since the last commit. Null if nothing did. Precondition: no commit is in flight.
+  Result<std::shared_ptr<const PreparedCommit>> prepare();
+
+  /// The prepared commit is durable as `point`.
+  void committed(const CommitPoint& point);
+
+  [[nodiscard]] bool commit_in_flight() const { return in_flight_; }
+  /// Whether memory asks for a commit (and a checkpoint) before its time.
+  [[nodiscard]] bool wants_commit() const;
+  [[nodiscard]] const CommitPoint& commit_point() const { return point_; }
+
+  /// Writes the committed changes to the engines if it is time to (interval, bytes, memory).
+  Status checkpoint_if_due();
+  Status checkpoint();
+
+  // --- The rest ---
+
+  /// Evicts cache entries beyond the budget and folds figures into the metrics.
+  void maintain();
+
+  /// A store by its name; nullptr if the task has none such.
+  [[nodiscard]] StateCache* find_store(const std::string& name);
+  [[nodiscard]] const TaskPlan& plan() const { return plan_; }
+  [[nodiscard]] TaskMetrics& metrics() { return metrics_; }
+
+  /// Writes a last checkpoint of what is committed and closes the engines. What is not committed is dropped.
+  Status close();
+
+  // --- TaskContext, for operators ---
+
+  [[nodiscard]] const Origin& origin() const override { return origin_; }
+  [[nodiscard]] const std::string& task_id() const override { return id_text_; }
+  [[nodiscard]] Timestamp stream_time() const override { return stream_time_; }
+  [[nodiscard]] Timestamp wall_time() const override { return clock_.now(); }
+  void send(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
+            Timestamp timestamp, const HeaderSource* headers) override;
+  void drop(DropReason reason) override { metrics_.dropped(reason).add(); }
+  StateCache& store(const std::string& name, const ValueOps& value, const KeyOps& key) override;
+
+ private:
+  struct Input {
+    std::size_t index = 0;
+    TopicPartition partition;
+    SourceOperator* source = nullptr;
+    std::vector<std::size_t> keyed_stores;  // Stores that look up the raw key: prefetched.
+    ErrorPolicy on_decode_error = ErrorPolicy::kFail;
+    ErrorPolicy on_error = ErrorPolicy::kFail;
+    std::deque<std::unique_ptr<Batch>> batches;
+    std::size_t next = 0;  // In the first batch.
+    std::size_t buffered = 0;
+    std::int64_t position = 0;
+    Timestamp partition_time{};
+    bool has_time = false;
+    bool caught_up = false;
+  };
+  struct Store {
+    std::unique_ptr<StateCache> cache;
+    std::uint32_t changelog = 0;     // Of the sink.
+    std::int64_t examined_end = 0;   // Up to here the changelog holds nothing foreign that we do not know of.
+  };
+  struct Output {
+    std::string topic;
+    Sink::Topic target;
+    metrics::Counter* produced;
+  };
+  // An output held back until its record is done, because the record may yet be skipped.
+  struct HeldOutput {
+    SinkIndex sink;
+    std::optional<std::string> key;
+    std::optional<std::string> value;
+    Timestamp timestamp;
+    Headers headers;
+  };
+
+  Task(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink, const Clock& clock, TaskSettings settings,
+       CacheBudget& budget, metrics::Registry& registry);
+  Status build();
+  Result<SinkIndex> add_output(const std::string& topic);
+
+  void prefetch(const Input& input, std::span<const RawRecord> records);
+  [[nodiscard]] std::optional<std::size_t> next_input() const;
+  Status process_record(Input& input, const RawRecord& record);
+  Status failed(const RawRecord& record, ErrorPolicy policy, DropReason reason, const std::string& what);
+  void produce(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
+               Timestamp timestamp, const Headers* headers);
+  Result<std::shared_ptr<const PreparedCommit>> produce_changes();
+
+  const TaskPlan plan_;
+  const std::string id_text_;
+  TaskEngines engines_;
+  Sink& sink_;
+  const Clock& clock_;
+  const TaskSettings settings_;
+  TaskMetrics metrics_;
+
+  std::deque<Input> inputs_;
+  std::vector<Store> stores_;
+  std::vector<Output> outputs_;
+  std::vector<std::unique_ptr<Operator>> operators_;  // By node; null for nodes of other subtopologies.
+
+  // The record in hand.
+  Origin origin_;
+  Timestamp stream_time_{};
+  std::int32_t null_key_partition_ = 0;
+  bool may_skip_ = false;  // Some input skips records whose processing fails: keep what it takes to undo one.
+  std::vector<HeldOutput> held_;
+
+  // Commit.
+  CommitPoint point_;            // The last that is durable.
+  std::vector<std::vector<std::string>> tails_;
+  std::shared_ptr<AckTracker> acks_;  // Of the outputs since the last prepare.
+  bool in_flight_ = false;
+  bool progressed_ = false;      // Records processed since the last prepare.
+  std::chrono::nanoseconds checkpointed_at_{};
+  bool closed_ = false;
+};
+
+}  // namespace millrace

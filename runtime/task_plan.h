@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "millrace/graph.h"
+#include "runtime/topic_partition.h"
+
+namespace millrace {
+
+/// Subtopology and partition; "0_3" in text.
+struct TaskId {
+  std::int32_t subtopology = 0;
+  std::int32_t partition = 0;
+
+  auto operator<=>(const TaskId&) const = default;
+};
+[[nodiscard]] std::string to_string(TaskId id);
+
+/// A store of a task and the changelog partition behind it.
+struct StorePlan {
+  std::size_t store = 0;  ///< Place in Graph::stores().
+  TopicPartition changelog;
+};
+
+/// What a task consists of. Plain data; the graph is frozen.
+struct TaskPlan {
+  TaskId id;
+  std::shared_ptr<const Graph> graph;
+  /// Input partitions, in byte order of the topic; a topic with fewer partitions may have none for this task.
+  std::vector<TopicPartition> inputs;
+  std::vector<StorePlan> stores;
+
+  [[nodiscard]] const Subtopology& subtopology() const {
+    return graph->subtopologies()[static_cast<std::size_t>(id.subtopology)];
+  }
+};
+
+/// `<application id>-<store>-changelog` (KF-13).
+[[nodiscard]] std::string changelog_topic(const std::string& application_id, const std::string& store);
+
+/// The topic whose partitions place a subtopology's tasks: the one with most partitions, the first by name among equals.
+/// `partitions[i]` is the count of `source_topics[i]`.
+[[nodiscard]] std::string driver_topic(const Subtopology& subtopology, const std::vector<std::int32_t>& partitions);
+
+/// The plan of one task. `partitions[i]` is the count of the subtopology's `source_topics[i]`.
+[[nodiscard]] TaskPlan plan_task(std::shared_ptr<const Graph> graph, TaskId id, const std::vector<std::int32_t>& partitions,
+                                 const std::string& application_id);
+
+}  // namespace millrace
