@@ -53,7 +53,8 @@ limited() {  # SECONDS LOG COMMAND...
 
 count() {  # NAME PASSED FAILED SECONDS [LOG]
   passed=$((passed + $2)) failed=$((failed + $3))
-  [ "$3" = 0 ] || [ -z "${5:-}" ] || { tail -n 60 "$5"; echo "($1: the whole log is $5)"; }
+  [ "$3" = 0 ] || [ -z "${5:-}" ] ||
+    { grep -Ev ': (Entering|Leaving) test ' "$5" | tail -n 80; echo "($1: the whole log is $5)"; }
   printf '%-32s %4d passed, %d failed  (%d s)\n' "$1" "$2" "$3" "$4"
 }
 
