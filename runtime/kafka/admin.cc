@@ -45,6 +45,7 @@ class KafkaAdmin final : public TopicAdmin {
          std::span{metadata->topics, static_cast<std::size_t>(metadata->topic_cnt)}) {
       if (!is_unknown_topic(topic.err)) counts.emplace(topic.topic, topic.partition_cnt);
     }
+    settle();
     return counts;
   }
 
@@ -206,9 +207,18 @@ class KafkaAdmin final : public TopicAdmin {
   Status failure(rd_kafka_event_t* event, const std::string& what) {
     if (event == nullptr) return explained(RD_KAFKA_RESP_ERR__TIMED_OUT, what, {});
     const auto error = rd_kafka_event_error(event);
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      settle();
+      return {};
+    }
     if (kafka_code(error) == Code::kUnavailable) return explained(error, what, {});
     return kafka_status(error, what, text_of(rd_kafka_event_error_string(event)));
+  }
+
+  // The broker has answered: what was complained of before explains no later failure.
+  void settle() {
+    rd_kafka_poll(client_.get(), 0);
+    client_.context().forget();
   }
 
   // A time-out says little; what librdkafka last complained of says why (a refused login, a name

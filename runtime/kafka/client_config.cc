@@ -109,6 +109,8 @@ void on_error(rd_kafka_t* client, int error, const char* reason, void* opaque) {
                       : kafka_status(code, "the client reports", reason);
   constexpr int kSyslogError = 3;
   context->log(kSyslogError, "ERROR", status.message());
+  // It only sums up the errors of the single brokers, which came before it and say why.
+  if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && !context->last_error().ok()) return;
   context->remember(std::move(status));
 }
 
@@ -153,6 +155,8 @@ void KafkaContext::remember(Status error) {
   const std::lock_guard lock{mutex_};
   last_error_ = std::move(error);
 }
+
+void KafkaContext::forget() { remember({}); }
 
 Status KafkaContext::last_error() const {
   const std::lock_guard lock{mutex_};

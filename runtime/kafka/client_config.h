@@ -43,7 +43,10 @@ class KafkaContext {
   /// Remembers an error that librdkafka reports apart from any call (authentication, TLS, DNS).
   void remember(Status error);
 
-  /// The newest such error, ok if there was none. Explains time-outs. Any thread.
+  /// Drops it: the client has been seen to work.
+  void forget();
+
+  /// The newest such error, ok if there was none since. Explains time-outs. Any thread.
   [[nodiscard]] Status last_error() const;
 
   /// Whom the callbacks belong to; as given in `ClientOptions::owner`.

@@ -13,6 +13,8 @@ namespace {
 using std::chrono::milliseconds;
 using SteadyClock = std::chrono::steady_clock;
 
+constexpr std::size_t kTopicNameMax = 249;  // Kafka's.
+
 milliseconds time_left(SteadyClock::time_point deadline) {
   return std::chrono::duration_cast<milliseconds>(deadline - SteadyClock::now());
 }
@@ -103,6 +105,10 @@ Result<Producer::TopicId> Producer::topic(const std::string& name) {
     return Status::invalid_argument("cannot write to topic " + name +
                                     ": the application writes to " + std::to_string(kTopicsMax) +
                                     " topics already");
+  }
+  if (name.empty() || name.size() > kTopicNameMax) {
+    return Status::invalid_argument("cannot write to topic '" + name + "': a name has 1 to " +
+                                    std::to_string(kTopicNameMax) + " characters");
   }
   TopicPtr handle{rd_kafka_topic_new(client_.get(), name.c_str(), nullptr)};
   if (!handle) return kafka_status(rd_kafka_last_error(), "cannot write to topic '" + name + "'");
