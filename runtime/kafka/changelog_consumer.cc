@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/kafka/changelog_consumer.h"
+
+#include <array>
+#include <thread>
+
+#include "runtime/kafka/error_map.h"
+#include "runtime/kafka/kafka_batch.h"
+
+namespace millrace {
+namespace {
+
+constexpr int kQueryTimeoutMs = 5'000;
+constexpr int kDrainWaitMs = 100;  // Also how soon a cancelled restore stops.
+constexpr std::chrono::milliseconds kStableEndPause{50};
+
+}  // namespace
+
+Result<std::unique_ptr<ChangelogConsumer>> ChangelogConsumer::create(const Config& config, const KafkaLog& log,
+                                                                     std::function<bool()> cancelled) {
+  ClientOptions committed;
+  committed.role = ClientRole::kRestore;
+  committed.log = log;
+  auto reader = create_client(config, std::move(committed));
+  if (!reader) return reader.error();
+  ClientOptions uncommitted;
+  uncommitted.role = ClientRole::kAdmin;
+  uncommitted.log = log;
+  auto watermarks = create_client(config, std::move(uncommitted));
+  if (!watermarks) return watermarks.error();
+  return std::unique_ptr<ChangelogConsumer>{
+      new ChangelogConsumer(*std::move(reader), *std::move(watermarks), std::move(cancelled))};
+}
+
+Result<ChangelogReader::Ends> ChangelogConsumer::ends(const TopicPartition& partition) {
+  const auto deadline = std::chrono::steady_clock::now() + kStableEndWaitMax;
+  Status why = Status::unavailable("no answer yet");
+  while (std::chrono::steady_clock::now() < deadline) {
+    if (cancelled_()) return Status::cancelled("asking for the end of " + to_string(partition) + " was stopped");
+    std::int64_t low = 0;
+    std::int64_t high = 0;
+    std::int64_t stable = 0;
+    auto error = rd_kafka_query_watermark_offsets(uncommitted_.get(), partition.topic.c_str(), partition.partition,
+                                                  &low, &high, kQueryTimeoutMs);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      error = rd_kafka_query_watermark_offsets(committed_.get(), partition.topic.c_str(), partition.partition, &low,
+                                               &stable, kQueryTimeoutMs);
+    }
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      if (stable >= high) return Ends{low, high};
+      why = Status::unavailable("a transaction is open on " + to_string(partition) + " (last stable offset " +
+                                std::to_string(stable) + ", end " + std::to_string(high) + ")");
+    } else {
+      why = kafka_status(error, "cannot ask for the end of " + to_string(partition));
+      if (why.code() != Code::kUnavailable) return why;
+    }
+    std::this_thread::sleep_for(kStableEndPause);
+  }
+  return why;
+}
+
+Status ChangelogConsumer::read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
+                               const std::function<Status(const LogRecord&)>& apply) {
+  if (from >= to) return {};
+  const QueuePtr queue{
+      rd_kafka_queue_get_partition(committed_.get(), partition.topic.c_str(), partition.partition)};
+  rd_kafka_queue_forward(queue.get(), nullptr);
+  const PartitionListPtr list{rd_kafka_topic_partition_list_new(1)};
+  rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(), partition.partition)->offset = from;
+  const KafkaErrorPtr assigned{rd_kafka_incremental_assign(committed_.get(), list.get())};
+  auto status = kafka_status(assigned.get(), "cannot read changelog " + to_string(partition));
+  if (!status.ok()) return status;
+  status = drain(queue.get(), partition, to, apply);
+  const KafkaErrorPtr unassigned{rd_kafka_incremental_unassign(committed_.get(), list.get())};
+  return status;
+}
+
+// Ends on the position, never on silence: a slow broker is waited for, compacted and control records are passed.
+Status ChangelogConsumer::drain(rd_kafka_queue_t* queue, const TopicPartition& partition, std::int64_t to,
+                                const std::function<Status(const LogRecord&)>& apply) {
+  std::array<rd_kafka_message_t*, 1000> messages{};
+  std::int64_t position = -1;
+  while (position < to) {
+    if (cancelled_()) return Status::cancelled("reading changelog " + to_string(partition) + " was stopped");
+    const auto count = rd_kafka_consume_batch_queue(queue, kDrainWaitMs, messages.data(), messages.size());
+    Status status;
+    for (ssize_t i = 0; i < count; ++i) {
+      const MessagePtr message{messages[static_cast<std::size_t>(i)]};
+      if (!status.ok() || position >= to) continue;
+      if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        position = message->offset;
+      } else if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        auto error = kafka_status(message->err, "cannot read changelog " + to_string(partition),
+                                  rd_kafka_message_errstr(message.get()));
+        if (error.code() != Code::kUnavailable) status = std::move(error);
+      } else {
+        position = message->offset + 1;
+        if (message->offset >= to) continue;
+        const RawRecord raw = raw_record(*message);
+        status = apply({raw.offset, raw.key, raw.value, raw.timestamp});
+      }
+    }
+    if (!status.ok()) return status;
+    rd_kafka_poll(committed_.get(), 0);
+  }
+  return {};
+}
+
+}  // namespace millrace

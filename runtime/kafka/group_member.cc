@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/kafka/group_member.h"
+
+#include <cstring>
+
+#include "runtime/kafka/error_map.h"
+
+namespace millrace {
+namespace {
+
+// Numbers of Kafka's protocol.
+constexpr std::int16_t kJoinGroup = 11;
+constexpr std::int16_t kSyncGroup = 14;
+
+rd_kafka_resp_err_t on_request_sent(rd_kafka_t*, int, const char*, std::int32_t, std::int16_t api_key, std::int16_t,
+                                    std::int32_t, std::size_t, void* joining) {
+  if (api_key == kJoinGroup) *static_cast<std::atomic<bool>*>(joining) = true;
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+rd_kafka_resp_err_t on_response_received(rd_kafka_t*, int, const char*, std::int32_t, std::int16_t api_key,
+                                         std::int16_t, std::int32_t, std::size_t, std::int64_t, rd_kafka_resp_err_t,
+                                         void* joining) {
+  if (api_key == kSyncGroup) *static_cast<std::atomic<bool>*>(joining) = false;
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+rd_kafka_resp_err_t on_new(rd_kafka_t* client, const rd_kafka_conf_t*, void* joining, char*, std::size_t) {
+  rd_kafka_interceptor_add_on_request_sent(client, "millrace", on_request_sent, joining);
+  return rd_kafka_interceptor_add_on_response_received(client, "millrace", on_response_received, joining);
+}
+
+std::vector<TopicPartition> partitions_of(const rd_kafka_topic_partition_list_t* list) {
+  std::vector<TopicPartition> partitions;
+  for (int i = 0; list != nullptr && i < list->cnt; ++i) {
+    partitions.push_back({list->elems[i].topic, list->elems[i].partition});
+  }
+  return partitions;
+}
+
+PartitionListPtr empty_list() { return PartitionListPtr{rd_kafka_topic_partition_list_new(0)}; }
+
+}  // namespace
+
+void GroupMember::watch_requests(rd_kafka_conf_t* conf, GroupMember* self) {
+  rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR);
+  rd_kafka_conf_interceptor_add_on_new(conf, "millrace", on_new, &self->joining_);
+}
+
+Result<std::unique_ptr<GroupMember>> GroupMember::create(const Config& config, KafkaLog log) {
+  std::unique_ptr<GroupMember> member{new GroupMember};
+  ClientOptions options;
+  options.role = ClientRole::kMembership;
+  options.log = std::move(log);
+  options.configure = [self = member.get()](rd_kafka_conf_t* conf) { watch_requests(conf, self); };
+  auto client = create_client(config, std::move(options));
+  if (!client) return client.error();
+  member->client_ = *std::move(client);
+  rd_kafka_poll_set_consumer(member->client_.get());
+  member->queue_.reset(rd_kafka_queue_get_consumer(member->client_.get()));
+  return member;
+}
+
+GroupMember::~GroupMember() {
+  close();
+  rebalance_.reset();
+  queue_.reset();
+}
+
+Status GroupMember::subscribe(const std::vector<std::string>& topics) {
+  const PartitionListPtr list{rd_kafka_topic_partition_list_new(static_cast<int>(topics.size()))};
+  for (const auto& topic : topics) {
+    rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
+  }
+  return kafka_status(rd_kafka_subscribe(client_.get(), list.get()), "cannot subscribe");
+}
+
+GroupEvent GroupMember::poll(std::chrono::milliseconds timeout) {
+  EventPtr event{rd_kafka_queue_poll(queue_.get(), static_cast<int>(timeout.count()))};
+  if (!event) return {};
+  switch (rd_kafka_event_type(event.get())) {
+    case RD_KAFKA_EVENT_REBALANCE: {
+      const bool assigned = rd_kafka_event_error(event.get()) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+      const bool lost = !assigned && rd_kafka_assignment_lost(client_.get()) != 0;
+      GroupEvent result;
+      result.kind = assigned ? GroupEvent::Kind::kAssigned : lost ? GroupEvent::Kind::kLost : GroupEvent::Kind::kRevoked;
+      result.partitions = partitions_of(rd_kafka_event_topic_partition_list(event.get()));
+      rebalance_ = std::move(event);
+      return result;
+    }
+    case RD_KAFKA_EVENT_ERROR: {
+      const auto error = rd_kafka_event_error(event.get());
+      GroupEvent result;
+      result.error = kafka_status(error, "group membership", rd_kafka_event_error_string(event.get()));
+      if (error == RD_KAFKA_RESP_ERR__FATAL) {
+        result.kind = GroupEvent::Kind::kFatal;
+        result.error = kafka_fatal_status(client_.get(), "group membership");
+      } else {
+        constexpr int kSyslogWarning = 4;
+        client_.context().log(kSyslogWarning, "MEMBER", result.error.message());
+      }
+      return result;
+    }
+    default:
+      return {};
+  }
+}
+
+Status GroupMember::answer_assigned() {
+  // An empty list: the group keeps what it has given us apart from what this consumer fetches, which is nothing.
+  const KafkaErrorPtr error{rd_kafka_incremental_assign(client_.get(), empty_list().get())};
+  rebalance_.reset();
+  return kafka_status(error.get(), "cannot answer an assignment");
+}
+
+Status GroupMember::answer_revoked() {
+  joining_ = true;  // A JoinGroup follows a revocation at once; waiting to see it leave would lose the race.
+  const KafkaErrorPtr error{rd_kafka_incremental_unassign(client_.get(), empty_list().get())};
+  rebalance_.reset();
+  return kafka_status(error.get(), "cannot answer a revocation");
+}
+
+bool GroupMember::is_member() const {
+  char* id = rd_kafka_memberid(client_.get());
+  const bool member = id != nullptr && *id != '\0';
+  if (id != nullptr) rd_kafka_mem_free(client_.get(), id);
+  return member;
+}
+
+std::vector<Status> GroupMember::commit(const std::vector<OffsetCommit>& offsets) {
+  const PartitionListPtr list{rd_kafka_topic_partition_list_new(static_cast<int>(offsets.size()))};
+  for (const auto& offset : offsets) {
+    auto* entry = rd_kafka_topic_partition_list_add(list.get(), offset.input.topic.c_str(), offset.input.partition);
+    entry->offset = offset.offset;
+    entry->metadata = strdup(offset.metadata.c_str());  // Freed with the list, by free().
+    entry->metadata_size = offset.metadata.size();
+  }
+  const auto error = rd_kafka_commit(client_.get(), list.get(), 0);
+  std::vector<Status> results;
+  for (int i = 0; i < list->cnt; ++i) {
+    const auto own = list->elems[i].err;
+    results.push_back(kafka_status(own != RD_KAFKA_RESP_ERR_NO_ERROR ? own : error,
+                                   "cannot commit offsets of " + to_string(offsets[static_cast<std::size_t>(i)].input)));
+  }
+  return results;
+}
+
+Result<std::vector<CommittedOffset>> GroupMember::committed(const std::vector<TopicPartition>& inputs,
+                                                            std::chrono::milliseconds timeout) {
+  const PartitionListPtr list{rd_kafka_topic_partition_list_new(static_cast<int>(inputs.size()))};
+  for (const auto& input : inputs) {
+    rd_kafka_topic_partition_list_add(list.get(), input.topic.c_str(), input.partition);
+  }
+  const auto error = rd_kafka_committed(client_.get(), list.get(), static_cast<int>(timeout.count()));
+  if (auto status = kafka_status(error, "cannot read committed offsets"); !status.ok()) return status;
+  std::vector<CommittedOffset> result;
+  for (int i = 0; i < list->cnt; ++i) {
+    const auto& entry = list->elems[i];
+    const auto& input = inputs[static_cast<std::size_t>(i)];
+    if (auto status = kafka_status(entry.err, "cannot read the committed offset of " + to_string(input)); !status.ok()) {
+      return status;
+    }
+    CommittedOffset offset{input, std::nullopt, {}};
+    if (entry.offset >= 0) offset.offset = entry.offset;
+    if (entry.metadata != nullptr) {
+      offset.metadata.assign(static_cast<const char*>(entry.metadata), entry.metadata_size);
+    }
+    result.push_back(std::move(offset));
+  }
+  return result;
+}
+
+void GroupMember::close() {
+  if (closed_ || !client_) return;
+  closed_ = true;
+  rd_kafka_consumer_close(client_.get());
+}
+
+}  // namespace millrace

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/commit.h"
+#include "runtime/kafka/client_config.h"
+#include "runtime/kafka/handles.h"
+#include "runtime/topic_partition.h"
+
+namespace millrace {
+
+/// What happened to this process's membership.
+struct GroupEvent {
+  enum class Kind : std::uint8_t {
+    kNone,
+    kAssigned,  ///< `partitions` came; answer with answer_assigned(). Often empty.
+    kRevoked,   ///< `partitions` go; stop their tasks, commit, then answer_revoked(). The group waits for it.
+    kLost,      ///< `partitions` are gone already: no commit is possible. Answer all the same.
+    kFatal,     ///< This member is done for; no further event comes. `error` says why.
+  };
+  Kind kind = Kind::kNone;
+  std::vector<TopicPartition> partitions;
+  Status error;
+};
+
+/// The consumer M: the group membership of this process. Its fetch assignment stays empty, so it never reads a record.
+///
+/// Used by one thread, but for `joining`.
+class GroupMember {
+ public:
+  static Result<std::unique_ptr<GroupMember>> create(const Config& config, KafkaLog log);
+  ~GroupMember();
+  GroupMember(const GroupMember&) = delete;
+  GroupMember& operator=(const GroupMember&) = delete;
+
+  Status subscribe(const std::vector<std::string>& topics);
+
+  /// Waits up to `timeout` for the next event. Errors that pass are logged.
+  GroupEvent poll(std::chrono::milliseconds timeout);
+  Status answer_assigned();
+  Status answer_revoked();
+
+  /// Whether a JoinGroup is under way: a commit sent now would wait for it and then cost the whole assignment (librdkafka
+  /// before 2.10).
+  [[nodiscard]] bool joining() const { return joining_; }
+  /// False before the first join and after the membership was lost.
+  [[nodiscard]] bool is_member() const;
+
+  /// Commits all offsets in one request; the result per partition, in order. Blocks for the broker's answer.
+  std::vector<Status> commit(const std::vector<OffsetCommit>& offsets);
+
+  /// The group's committed offsets once they are stable (no transaction pending on them).
+  Result<std::vector<CommittedOffset>> committed(const std::vector<TopicPartition>& inputs,
+                                                 std::chrono::milliseconds timeout);
+
+  /// Leaves the group (a static member does not). Blocks a few milliseconds.
+  void close();
+
+ private:
+  GroupMember() = default;
+  static void watch_requests(rd_kafka_conf_t* conf, GroupMember* self);
+
+  std::atomic<bool> joining_{false};
+  KafkaClient client_;
+  QueuePtr queue_;
+  EventPtr rebalance_;  // Kept until it is answered.
+  bool closed_ = false;
+};
+
+}  // namespace millrace
