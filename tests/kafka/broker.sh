@@ -49,7 +49,7 @@ EOF
 running_pid() {
   local pid
   pid=$(cat "$dir/broker.pid" 2>/dev/null) || return 1
-  tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF "$dir/server.properties" || return 1
+  { tr '\0' '\n' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qxF "$dir/server.properties" || return 1
   echo "$pid"
 }
 

@@ -24,5 +24,4 @@ cmake -S "$work/consumer" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Debug \
   -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_CXX_FLAGS="$flags"
 cmake --build "$work/build" --parallel 1
 output=$("$work/build/consumer")
-echo "$output"
-[ "$output" = ok ]
+[ "$output" = ok ] || { echo "package: the consumer printed '$output' instead of 'ok'"; exit 1; }
