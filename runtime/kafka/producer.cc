@@ -151,19 +151,21 @@ Status Producer::warm_metadata(const std::vector<TopicId>& topics, milliseconds 
                           timeout_ms(std::max(time_left(deadline), kMetadataRetryStep)));
     const MetadataPtr metadata{raw};
     Status status = kafka_status(error, "cannot read the metadata of output topics");
+    // A topic created a moment ago may still be unknown to the broker that answers.
+    bool is_worth_waiting = status.code() == Code::kUnavailable;
     for (const TopicId topic : topics) {
       if (!status.ok()) break;
       const auto* const begin = metadata->topics;
       const auto* const end = begin + metadata->topic_cnt;
       const auto* const found = std::find_if(
           begin, end, [&](const rd_kafka_metadata_topic_t& t) { return name(topic) == t.topic; });
-      const std::string what = "cannot write to topic " + std::string{name(topic)};
-      status = found == end ? Status::unavailable(what + ": it is not in the answer")
-                            : kafka_status(found->err, what, {}, "Write on the topic");
+      const rd_kafka_resp_err_t answer =
+          found == end ? RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC : found->err;
+      status = kafka_status(answer, "cannot write to topic " + std::string{name(topic)}, {},
+                            "Write on the topic");
+      is_worth_waiting = status.code() == Code::kUnavailable || is_unknown_topic(answer);
     }
-    if (status.code() != Code::kUnavailable || time_left(deadline) <= milliseconds::zero()) {
-      return status;
-    }
+    if (!is_worth_waiting || time_left(deadline) <= milliseconds::zero()) return status;
     std::this_thread::sleep_for(kMetadataRetryStep);
   }
 }

@@ -74,7 +74,8 @@ class Producer {
   Result<std::int32_t> partition_count(const std::string& name, std::chrono::milliseconds timeout);
 
   /// Fetches the metadata of `topics` in one request, so that no first record waits for it (up to
-  /// a second in librdkafka 2.0.2). kInvalidArgument names a topic that does not exist.
+  /// a second in librdkafka 2.0.2). kInvalidArgument names a topic that is still
+  /// unknown after `timeout`.
   Status warm_metadata(const std::vector<TopicId>& topics, std::chrono::milliseconds timeout);
 
   /// A tracker for `produce`, kept alive here until all its records are reported.
