@@ -7,6 +7,8 @@
 namespace millrace::metrics {
 namespace {
 
+constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";
+
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 bool is_identifier(std::string_view name) {
@@ -79,12 +81,11 @@ Labels normalized(Labels labels, const Labels& constant) {
 }
 
 std::string valid_utf8(std::string_view text) {
-  constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
   std::string result;
   result.reserve(text.size());
   while (!text.empty()) {
     const std::size_t length = sequence_length(text);
-    result += length == 0 ? kReplacement : text.substr(0, length);
+    result += length == 0 ? kReplacementCharacter : text.substr(0, length);
     text.remove_prefix(length == 0 ? 1 : length);
   }
   return result;

@@ -13,26 +13,27 @@ using namespace millrace::metrics;
 BOOST_AUTO_TEST_SUITE(instruments)
 
 BOOST_AUTO_TEST_CASE(counter_of_one_writer_counts_every_add_and_is_read_by_others) {
-  constexpr std::uint64_t kAdds = 100'000;
+  constexpr std::uint64_t adds = 100'000;
   Counter counter;
   std::thread writer{[&counter] {
-    for (std::uint64_t i = 0; i < kAdds; ++i) counter.add();
+    for (std::uint64_t i = 0; i < adds; ++i) counter.add();
   }};
   std::uint64_t last = 0;
   bool ascending = true;
-  while (last < kAdds) {
+  while (last < adds) {
     const std::uint64_t seen = counter.value();
     ascending = ascending && seen >= last;
     last = seen;
   }
   writer.join();
   BOOST_TEST(ascending);
-  BOOST_TEST(counter.value() == kAdds);
+  BOOST_TEST(counter.value() == adds);
 }
 
 BOOST_AUTO_TEST_CASE(shared_adds_of_several_writers_are_all_counted) {
   Counter counter;
   std::vector<std::thread> writers;
+  writers.reserve(4);
   for (int writer = 0; writer < 4; ++writer) {
     writers.emplace_back([&counter] {
       for (int i = 0; i < 20'000; ++i) counter.add_shared(2);
@@ -53,6 +54,7 @@ BOOST_AUTO_TEST_CASE(gauge_adds_of_several_writers_are_all_counted) {
   Gauge gauge;
   gauge.set(5);
   std::vector<std::thread> writers;
+  writers.reserve(4);
   for (int writer = 0; writer < 4; ++writer) {
     writers.emplace_back([&gauge, delta = writer % 2 == 0 ? 3.0 : -1.0] {
       for (int i = 0; i < 10'000; ++i) gauge.add(delta);
