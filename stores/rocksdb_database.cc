@@ -161,10 +161,14 @@ rocksdb::Status RocksDbDatabase::empty_half_cleared_stores() {
 }
 
 rocksdb::Status RocksDbDatabase::flush() {
+  // The positions last. Should the log be lost half-way, entries newer than their position are
+  // harmless: the changelog brings them again. A position newer than its entries would be wrong for
+  // ever.
   std::vector<rocksdb::ColumnFamilyHandle*> families;
   for (const auto& [name, family] : families_) {
-    if (family != nullptr) families.push_back(family);
+    if (family != nullptr && family != positions_) families.push_back(family);
   }
+  families.push_back(positions_);
   return db_->Flush({}, families);
 }
 

@@ -50,7 +50,7 @@ class RocksDbDatabase {
   [[nodiscard]] std::uint64_t checkpoint_number() const { return checkpoint_number_; }
   void set_checkpoint_number(std::uint64_t number) { checkpoint_number_ = number; }
 
-  /// Writes every memtable of every column family into tables, as one atomic step, and syncs them.
+  /// Writes all that is only in memory and in the log into synced tables.
   rocksdb::Status flush();
   /// Removes a store's position, then its entries. A crash in between leaves a store without
   /// position, which the next `open` empties.

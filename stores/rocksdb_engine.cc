@@ -61,9 +61,9 @@ class RocksDbEngineFactory final : public EngineFactory {
   std::string_view name() const override { return "rocksdb"; }
   bool persistent() const override { return true; }
   Result<std::unique_ptr<Engine>> open(const EngineOptions& options) override {
-    auto database = RocksDbDatabase::open(options, options_);
-    if (!database) return database.error();
-    return std::unique_ptr<Engine>{std::make_unique<RocksDbEngine>(*std::move(database))};
+    auto engine = std::make_unique<RocksDbEngine>(options, options_);
+    if (auto status = engine->open(); !status.ok()) return status;
+    return std::unique_ptr<Engine>{std::move(engine)};
   }
 
  private:
@@ -90,11 +90,23 @@ std::uint64_t log_bytes(const std::filesystem::path& directory) {
 
 }  // namespace
 
-RocksDbEngine::RocksDbEngine(std::shared_ptr<RocksDbDatabase> database)
-    : database_(std::move(database)) {}
+RocksDbEngine::RocksDbEngine(EngineOptions options, RocksDbOptions rocksdb_options)
+    : options_(std::move(options)), rocksdb_options_(std::move(rocksdb_options)) {}
+
+Status RocksDbEngine::open() {
+  auto database = RocksDbDatabase::open(options_, rocksdb_options_);
+  if (!database) return database.error();
+  database_ = *std::move(database);
+  return {};
+}
+
+Status RocksDbEngine::check_open() {
+  if (closed_) return Status::internal("the RocksDB engine is closed");
+  return database_ == nullptr ? open() : Status{};
+}
 
 Status RocksDbEngine::check(StoreIndex store) {
-  if (database_ == nullptr) return Status::internal("the RocksDB engine is closed");
+  if (auto status = check_open(); !status.ok()) return status;
   if (store >= database_->store_count()) {
     return Status::invalid_argument("RocksDB at '" + database_->directory().string() +
                                     "' has no store number " + std::to_string(store));
@@ -160,7 +172,7 @@ Result<std::unique_ptr<EngineScan>> RocksDbEngine::scan(StoreIndex store,
 }
 
 Status RocksDbEngine::check(const Checkpoint& checkpoint) {
-  if (database_ == nullptr) return Status::internal("the RocksDB engine is closed");
+  if (auto status = check_open(); !status.ok()) return status;
   std::vector<bool> seen(database_->store_count());
   for (const StoreCheckpoint& part : checkpoint.stores) {
     if (auto status = check(part.store); !status.ok()) return status;
@@ -175,15 +187,43 @@ Status RocksDbEngine::check(const Checkpoint& checkpoint) {
 
 Status RocksDbEngine::apply(const Checkpoint& checkpoint) {
   if (auto status = check(checkpoint); !status.ok()) return status;
-  rocksdb::Status written = write_checkpoint(*database_, checkpoint);
-  // A full disk, now or in an earlier flush, leaves the database read-only until it is told to go
-  // on.
-  if (may_resume(written) && database_->db().Resume().ok()) {
-    written = write_checkpoint(*database_, checkpoint);
+  const Status status = write("write a checkpoint", [this, &checkpoint] {
+    return write_checkpoint(*database_, checkpoint);
+  });
+  if (status.ok()) database_->set_checkpoint_number(database_->checkpoint_number() + 1);
+  return status;
+}
+
+template <class Write>
+Status RocksDbEngine::write(std::string_view action, Write&& attempt) {
+  if (write_failed_) {
+    if (auto status = leave_failure(); !status.ok()) return status;
   }
-  if (!written.ok()) return to_status(written, "write a checkpoint", database_->directory());
-  database_->set_checkpoint_number(database_->checkpoint_number() + 1);
-  return {};
+  rocksdb::Status written = attempt();
+  write_failed_ = may_resume(written);
+  // The error may be an old one, of a flush in the background.
+  if (write_failed_ && leave_failure().ok()) {
+    written = attempt();
+    write_failed_ = may_resume(written);
+  }
+  return to_status(written, action, options_.directory);
+}
+
+// RocksDB takes no writes after a failed one until it is resumed. And 7.8 is not the same
+// afterwards: a flag that it forgets to clear makes an ingestion run into an assertion, and a flush
+// return before it is done. So resuming tells whether the disk takes writes again, then the
+// database is opened anew. Until then it can be read.
+Status RocksDbEngine::leave_failure() {
+  if (database_.use_count() > 1) {
+    return Status::unavailable("RocksDB at '" + options_.directory.string() +
+                               "' has to be opened again after a failed write, but a scan is open");
+  }
+  const rocksdb::Status resumed = database_->db().Resume();
+  if (!resumed.ok()) return to_status(resumed, "resume writing", options_.directory);
+  database_.reset();
+  const Status opened = open();
+  write_failed_ = !opened.ok();
+  return opened;
 }
 
 Result<std::optional<EnginePosition>> RocksDbEngine::position(StoreIndex store) {
@@ -199,7 +239,7 @@ Result<std::optional<EnginePosition>> RocksDbEngine::position(StoreIndex store) 
 }
 
 Result<std::map<std::string, std::int64_t>> RocksDbEngine::source_offsets() {
-  if (auto status = check(Checkpoint{}); !status.ok()) return status;
+  if (auto status = check_open(); !status.ok()) return status;
   std::string bytes;
   const rocksdb::Status status =
       database_->db().Get({}, database_->positions(), kSourceOffsetsKey, &bytes);
@@ -209,12 +249,10 @@ Result<std::map<std::string, std::int64_t>> RocksDbEngine::source_offsets() {
 }
 
 Status RocksDbEngine::clear(StoreIndex store) {
+  if (auto status = check_open(); !status.ok()) return status;
   // A store whose clearing failed half-way is no obstacle here: this is how it is finished.
-  if (auto status = check(Checkpoint{}); !status.ok()) return status;
   if (store >= database_->store_count()) return check(store);
-  rocksdb::Status cleared = database_->clear(store);
-  if (may_resume(cleared) && database_->db().Resume().ok()) cleared = database_->clear(store);
-  return to_status(cleared, "clear a store", database_->directory());
+  return write("clear a store", [this, store] { return database_->clear(store); });
 }
 
 EngineStatistics RocksDbEngine::statistics(StoreIndex store) {
@@ -228,12 +266,12 @@ EngineStatistics RocksDbEngine::statistics(StoreIndex store) {
 }
 
 Status RocksDbEngine::close() {
+  closed_ = true;
   if (database_ == nullptr) return {};
   // Not needed for kill -9, but a power loss after a clean stop should not cost checkpoints.
   const rocksdb::Status synced = database_->db().SyncWAL();
-  const Status status = to_status(synced, "sync the log", database_->directory());
   database_.reset();
-  return status;
+  return to_status(synced, "sync the log", options_.directory);
 }
 
 std::shared_ptr<EngineFactory> rocksdb_engines(const RocksDbBudget& budget, rocksdb::Env* env) {

@@ -18,7 +18,10 @@ namespace millrace {
 /// `close()`, or the files are released only when it goes.
 class RocksDbEngine final : public Engine {
  public:
-  explicit RocksDbEngine(std::shared_ptr<RocksDbDatabase> database);
+  RocksDbEngine(EngineOptions options, RocksDbOptions rocksdb_options);
+
+  /// Before all other calls. Errors as those of `EngineFactory::open`.
+  Status open();
 
   Result<std::optional<std::string>> get(StoreIndex store, std::string_view key) override;
   Status multi_get(StoreIndex store, std::span<const std::string_view> keys,
@@ -33,10 +36,19 @@ class RocksDbEngine final : public Engine {
   Status close() override;
 
  private:
+  [[nodiscard]] Status check_open();
   [[nodiscard]] Status check(StoreIndex store);
   [[nodiscard]] Status check(const Checkpoint& checkpoint);
+  /// Runs a write, and once more if the error was one of the disk that has gone.
+  template <class Write>
+  Status write(std::string_view action, Write&& attempt);
+  Status leave_failure();
 
-  std::shared_ptr<RocksDbDatabase> database_;  ///< Null once closed.
+  const EngineOptions options_;
+  const RocksDbOptions rocksdb_options_;
+  std::shared_ptr<RocksDbDatabase> database_;  ///< Null once closed, or after a failed `open`.
+  bool closed_ = false;
+  bool write_failed_ = false;  ///< The database takes no writes until `leave_failure`.
   // Kept between calls of multi_get for their memory.
   std::vector<rocksdb::Slice> keys_;
   std::vector<rocksdb::PinnableSlice> values_;

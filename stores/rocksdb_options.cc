@@ -3,6 +3,7 @@
 
 #include <rocksdb/cache.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_buffer_manager.h>
 
@@ -31,15 +32,22 @@ constexpr double kBloomBitsPerKey = 10;
 // The newest that RocksDB 7.8 reads; 9.10 would write 6, and a downgrade would find corruption.
 constexpr std::uint32_t kTableFormat = 5;
 
+// RocksDB would look for free space every five seconds on a thread of its own, and refuse
+// `Resume()` meanwhile. The engine resumes when the caller tries again.
+class NoAutomaticRecovery final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/, rocksdb::Status /*error*/,
+                            bool* automatic) override {
+    *automatic = false;
+  }
+};
+
 rocksdb::DBOptions database_options(const RocksDbBudget& budget, rocksdb::Env* env) {
   rocksdb::DBOptions options;
   options.env = env;
   options.create_if_missing = true;
   options.create_missing_column_families = true;
   options.paranoid_checks = true;
-  // All column families are flushed together: a table never holds more than the positions say
-  // (durability.md, B11).
-  options.atomic_flush = true;
   // After a power loss the log of small checkpoints may end in a torn record: what precedes it is
   // an older checkpoint.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
@@ -49,6 +57,8 @@ rocksdb::DBOptions database_options(const RocksDbBudget& budget, rocksdb::Env* e
   options.max_background_jobs = 2;
   options.max_open_files = kOpenFilesMax;
   options.bytes_per_sync = kSyncBytes;
+  options.listeners.push_back(std::make_shared<NoAutomaticRecovery>());
+  options.max_bgerror_resume_count = 0;
   options.skip_stats_update_on_db_open = true;
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
