@@ -148,7 +148,8 @@ void Task::produce(SinkIndex sink, std::optional<std::string_view> key, std::opt
   const Output& output = outputs_[sink];
   // Records without a key take turns among the partitions.
   const std::int32_t partition = key ? partition_of(*key, output.target.partitions)
-                                     : null_key_partition_++ % output.target.partitions;
+                                     : static_cast<std::int32_t>(null_key_partition_++ %
+                                                                 static_cast<std::uint32_t>(output.target.partitions));
   const auto status = sink_.produce(output.target.id, partition, key, value, timestamp, headers, *acks_);
   if (!status.ok()) {
     throw SinkFailure(Status{status.code(), "cannot write to " + output.topic + '-' + std::to_string(partition) +

@@ -190,7 +190,7 @@ class Task final : public TaskContext {
   // The record in hand.
   Origin origin_;
   Timestamp stream_time_{};
-  std::int32_t null_key_partition_ = 0;
+  std::uint32_t null_key_partition_ = 0;
   bool may_skip_ = false;  // Some input skips records whose processing fails: keep what it takes to undo one.
   std::vector<HeldOutput> held_;
 
