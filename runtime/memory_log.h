@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,7 +25,8 @@ class MemoryLog final : public Sink, public ChangelogReader {
     Timestamp timestamp;
     Headers headers;
   };
-  using Partition = std::vector<StoredRecord>;  // The index is the offset.
+  /// The index is the offset. Records stay where they are while others are appended: batches borrow them.
+  using Partition = std::deque<StoredRecord>;
 
   void create_topic(const std::string& name, std::int32_t partitions);
   [[nodiscard]] std::int32_t partitions(const std::string& topic) const;

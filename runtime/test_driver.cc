@@ -103,7 +103,7 @@ struct TestDriver::Impl {
     task_settings.forward_at_commit = options.cache_bytes_max > 0;
     auto task = checked(Task::create(plan, std::move(engines), std::move(begin), log, clock, task_settings, budget,
                                      registry));
-    complete(*task, checked(task->prepare_start()));
+    complete(*task, produced([&] { return task->prepare_start(); }));
     tasks.push_back(std::move(task));
   }
 
@@ -131,14 +131,23 @@ struct TestDriver::Impl {
   void commit() {
     for (auto& task : tasks) {
       passing(Step::kProcess);
-      if (crash == Step::kProduce) log.lose_after(crash_changes);
-      auto prepared = checked(task->prepare());
+      const auto prepared = produced([&] { return task->prepare(); });
       if (!prepared) continue;
-      passing(Step::kProduce);
-      passing(Step::kFlush);
       complete(*task, prepared);
       check(task->checkpoint_if_due());
     }
+  }
+
+  // A commit up to its acknowledgement, with the crashes a test may ask for on the way.
+  template <class Prepare>
+  std::shared_ptr<const PreparedCommit> produced(const Prepare& prepare) {
+    if (crash == Step::kProduce) log.lose_after(crash_changes);
+    auto prepared = checked(prepare());
+    log.lose_after(std::nullopt);
+    if (!prepared) return nullptr;
+    passing(Step::kProduce);
+    passing(Step::kFlush);
+    return prepared;
   }
 
   void complete(Task& task, const std::shared_ptr<const PreparedCommit>& prepared) {
@@ -153,18 +162,25 @@ struct TestDriver::Impl {
     throw Crash{};
   }
 
-  // Runs `work`; a crash on the way drops all that is in memory.
+  // Runs `work`; a crash or a failure on the way drops all that is in memory.
   template <class Work>
   void guarded(const Work& work) {
     if (dead) return;
     try {
       work();
     } catch (const Crash&) {
-      dead = true;
       crash.reset();
-      log.lose_after(std::nullopt);
-      tasks.clear();
+      drop_tasks();
+    } catch (...) {
+      drop_tasks();  // A task that has failed is spent.
+      throw;
     }
+  }
+
+  void drop_tasks() {
+    dead = true;
+    log.lose_after(std::nullopt);
+    tasks.clear();
   }
 
   const TestDriverOptions options;
@@ -179,7 +195,7 @@ struct TestDriver::Impl {
   std::size_t crash_changes = 0;
   bool dead = false;
   std::uint64_t lineages = 0;
-  std::int32_t null_key_partition = 0;
+  std::uint32_t null_key_partition = 0;
 };
 
 TestDriver::TestDriver(const Topology& topology, TestDriverOptions options)
@@ -191,7 +207,8 @@ void TestDriver::pipe_raw(const std::string& topic, std::optional<std::string> k
                           std::optional<Timestamp> timestamp, const Headers& headers) {
   const std::int32_t count = impl_->log.partitions(topic);
   if (count == 0) throw TopologyError("topic '" + topic + "' is not read by the topology");
-  const std::int32_t partition = key ? partition_of(*key, count) : impl_->null_key_partition++ % count;
+  const std::int32_t partition = key ? partition_of(*key, count)
+                                     : static_cast<std::int32_t>(impl_->null_key_partition++ % static_cast<std::uint32_t>(count));
   impl_->log.append({topic, partition},
                     {std::move(key), std::move(value), timestamp.value_or(impl_->clock.now()), headers});
   impl_->guarded([&] { impl_->run(); });

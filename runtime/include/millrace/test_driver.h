@@ -50,6 +50,7 @@ struct TestDriverOptions {
 /// restores are those of an App.
 ///
 /// Errors throw: TopologyError, and StatusError for what would fail a task (a handler that throws under the fail policy).
+/// After a StatusError the application is as good as crashed: calls do nothing until `restart()`.
 class TestDriver {
  public:
   struct RawOutput {
@@ -191,9 +192,10 @@ class TestDriver {
   /// Checkpoints every task.
   void checkpoint();
 
-  /// Lets the application crash the next time a task passes `step`: everything in memory is gone, the topics stay. With
-  /// kProduce, only the first `changes` of the changes reach the changelog. Calls do nothing then until `restart()`.
+  /// Lets the application crash the next time a task passes `step`: everything in memory is gone, the topics stay. The first
+  /// commit of a restart passes kProduce, kFlush and kCommit too. With kProduce, only the first `changes` of the changes reach the changelog. Calls do nothing then until `restart()`.
   void crash_after(Step step, std::size_t changes = 1);
+  /// Whether the application has crashed or failed and awaits `restart()`.
   [[nodiscard]] bool crashed() const;
   /// Starts the application again, after a crash or a clean close, over the same topics.
   void restart();
