@@ -438,4 +438,16 @@ void Task::maintain() {
   }
 }
 
+std::vector<EngineStatistics> Task::store_figures() {
+  std::vector<EngineStatistics> figures;
+  for (std::size_t i = 0; i < stores_.size(); ++i) {
+    const auto& place = engines_.places()[i];
+    figures.push_back(place.engine->statistics(place.index));
+    figures.back().entries_estimate = stores_[i].cache->approximate_entries();
+    metrics_.store(i).entries.set(static_cast<double>(figures.back().entries_estimate));
+    metrics_.store(i).disk_bytes.set(static_cast<double>(figures.back().disk_bytes));
+  }
+  return figures;
+}
+
 }  // namespace millrace

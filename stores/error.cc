@@ -33,6 +33,11 @@ SourceTopicNotFoundError::SourceTopicNotFoundError(std::string topic_name, std::
       topic(std::move(topic_name)),
       store_name(std::move(store)) {}
 
+SinkTopicNotFoundError::SinkTopicNotFoundError(std::string topic_name)
+    : Error("sink_topic_not_found", "topic '" + topic_name +
+                                        "', which the topology writes to, does not exist; create it and start again"),
+      topic(std::move(topic_name)) {}
+
 SinkTopicNotFoundError::SinkTopicNotFoundError(std::string topic_name, const std::string& where)
     : Error("sink_topic_not_found", where + ": topic '" + topic_name +
                                         "' is not among the reaction topics of the reducer; list it in "

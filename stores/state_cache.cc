@@ -75,6 +75,7 @@ struct StateCache::Impl {
   std::vector<Saved> saved;
   std::size_t dirty_before_record = 0;
 
+  std::int64_t extra_entries = 0;  // Entries that exist minus those of them in the engine.
   bool engine_empty = false;  // Nothing was ever checkpointed: lookups need not ask.
   std::size_t bytes = 0;
   std::size_t bytes_reported = 0;
@@ -123,6 +124,7 @@ struct StateCache::Impl {
   }
 
   void remove(StateEntry* entry) {
+    extra_entries -= static_cast<std::int64_t>(entry->present_) - static_cast<std::int64_t>(entry->in_engine_);
     bytes -= entry_bytes(*entry);
     const auto it = index.find(entry->hash_);
     if (it->second == entry && entry->same_hash_ == nullptr) {
@@ -146,15 +148,25 @@ struct StateCache::Impl {
     bytes += entry.heap_bytes_;
   }
 
+  void set_present(StateEntry& entry, bool present) {
+    extra_entries += static_cast<std::int64_t>(present) - static_cast<std::int64_t>(entry.present_);
+    entry.present_ = present;
+  }
+
+  void set_in_engine(StateEntry& entry, bool in_engine) {
+    extra_entries -= static_cast<std::int64_t>(in_engine) - static_cast<std::int64_t>(entry.in_engine_);
+    entry.in_engine_ = in_engine;
+  }
+
   // Gives `entry` the value that an engine or a change set holds for it.
   void assign(StateEntry& entry, std::optional<std::string_view> engine_value) {
     if (entry.present_ && !ops.trivially_copyable) ops.destroy(entry.storage_);
-    entry.present_ = false;
+    set_present(entry, false);
     if (!engine_value) return;
     if (engine_value->size() < kTimestampBytes) throw StoreFailure(undecodable(entry, "shorter than its timestamp"));
     const auto status = ops.decode(engine_value->substr(kTimestampBytes), entry.storage_);
     if (!status.ok()) throw StoreFailure(undecodable(entry, status.message()));
-    entry.present_ = true;
+    set_present(entry, true);
     entry.timestamp_ = read_timestamp(*engine_value);
     set_heap_bytes(entry, engine_value->size());
   }
@@ -172,6 +184,7 @@ struct StateCache::Impl {
     if (!found) throw StoreFailure(found.error());
     StateEntry& entry = insert(key, hash);
     if (*found) assign(entry, **found);
+    set_in_engine(entry, entry.present_);
     return entry;
   }
 
@@ -254,6 +267,7 @@ void StateCache::prefetch(std::span<const std::string_view> keys) {
     ++impl_->misses;
     StateEntry& entry = impl_->insert(wanted[i], hash_of(wanted[i]));
     if (values[i]) impl_->assign(entry, *values[i]);
+    impl_->set_in_engine(entry, entry.present_);
   }
 }
 
@@ -266,7 +280,7 @@ void* StateCache::change(StateEntry& entry, Timestamp timestamp) {
 void* StateCache::replace(StateEntry& entry, Timestamp timestamp) {
   impl_->mark(entry);
   if (entry.present_ && !impl_->ops.trivially_copyable) impl_->ops.destroy(entry.storage_);
-  entry.present_ = true;
+  impl_->set_present(entry, true);
   entry.timestamp_ = timestamp;
   return entry.storage_;
 }
@@ -274,7 +288,7 @@ void* StateCache::replace(StateEntry& entry, Timestamp timestamp) {
 void StateCache::erase(StateEntry& entry, Timestamp timestamp) {
   impl_->mark(entry);
   if (entry.present_ && !impl_->ops.trivially_copyable) impl_->ops.destroy(entry.storage_);
-  entry.present_ = false;
+  impl_->set_present(entry, false);
   entry.timestamp_ = timestamp;
   impl_->set_heap_bytes(entry, 0);
 }
@@ -301,7 +315,7 @@ void StateCache::undo_record() {
     StateEntry& entry = *old.entry;
     entry.saved_ = false;
     if (entry.present_ && !ops.trivially_copyable) ops.destroy(entry.storage_);
-    entry.present_ = old.present;
+    impl_->set_present(entry, old.present);
     entry.timestamp_ = old.timestamp;
     if (!old.present) continue;
     ops.copy(old.value.get(), entry.storage_);
@@ -394,7 +408,10 @@ std::vector<EngineChange> StateCache::uncheckpointed() {
 }
 
 void StateCache::checkpointed() {
-  for (StateEntry* entry : impl_->pinned) entry->committed_ = nullptr;
+  for (StateEntry* entry : impl_->pinned) {
+    impl_->set_in_engine(*entry, !entry->committed_->deleted);
+    entry->committed_ = nullptr;
+  }
   impl_->engine_empty = impl_->engine_empty && impl_->pinned.empty();
   impl_->pinned.clear();
   impl_->committed.clear();
@@ -437,11 +454,8 @@ StateCache::Figures StateCache::figures() const {
 }
 
 std::uint64_t StateCache::approximate_entries() const {
-  std::uint64_t entries = impl_->engine.statistics(impl_->store).entries_estimate;
-  for (const StateEntry* entry : impl_->ring) {
-    if (entry->present_ && !impl_->evictable(*entry)) ++entries;
-  }
-  return entries;
+  const auto in_engine = static_cast<std::int64_t>(impl_->engine.statistics(impl_->store).entries_estimate);
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, in_engine + impl_->extra_entries));
 }
 
 const ValueOps& StateCache::ops() const { return impl_->ops; }

@@ -78,7 +78,11 @@ void add_owned(Properties& properties, const Config& config, ClientRole role,
     return;
   }
   properties.emplace_back("allow.auto.create.topics", "false");
-  if (role == ClientRole::kAdmin) return;
+  if (role == ClientRole::kAdmin) {
+    // Its watermark queries tell the high watermark; the restore handle's tell the last stable offset.
+    properties.emplace_back("isolation.level", "read_uncommitted");
+    return;
+  }
   properties.emplace_back("group.id", group_id(config, role));
   properties.emplace_back("enable.auto.commit", "false");
   properties.emplace_back("enable.auto.offset.store", "false");

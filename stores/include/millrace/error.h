@@ -113,9 +113,12 @@ class SourceTopicNotFoundError final : public Error {
   const std::string store_name;  ///< A store fed by the topic; empty if there is none.
 };
 
-/// A reducer reacted to a topic that it did not list in `reacts_to`, or that does not exist.
+/// A topic that is written to does not exist, or a reducer reacted to one that it did not list in `reacts_to`.
 class SinkTopicNotFoundError final : public Error {
  public:
+  /// It does not exist on the broker.
+  explicit SinkTopicNotFoundError(std::string topic_name);
+  /// It is not listed. `where`: record and operator.
   SinkTopicNotFoundError(std::string topic_name, const std::string& where);
 
   const std::string topic;

@@ -80,6 +80,7 @@ class StateEntry {
   bool dirty_ = false;                   // Changed since the last prepare().
   bool referenced_ = false;              // CLOCK.
   bool saved_ = false;                   // Already in the undo list of the current record.
+  bool in_engine_ = false;               // The engine has a value for the key.
 };
 
 /// Walks live entries of a store in ascending byte order of the encoded key: a consistent cut made at its creation.
@@ -175,7 +176,7 @@ class StateCache {
   /// Whether the budget is exceeded by entries that only a commit and a checkpoint can free.
   [[nodiscard]] bool wants_checkpoint() const;
   [[nodiscard]] Figures figures() const;
-  /// Entries of the engine plus those it lacks; about.
+  /// Entries of the engine (as it estimates them) plus those it lacks, minus those it does not know to be deleted.
   [[nodiscard]] std::uint64_t approximate_entries() const;
   [[nodiscard]] const ValueOps& ops() const;
 

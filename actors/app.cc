@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "millrace/app.h"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/send.hpp>
+#include <csignal>
+#include <future>
+#include <iostream>
+#include <thread>
+
+#include "actors/app_context.h"
+#include "actors/gateway.h"
+#include "actors/start_up.h"
+#include "actors/store_reader.h"
+#include "actors/supervisor.h"
+#include "metrics/process_metrics.h"
+
+namespace millrace {
+namespace {
+
+constexpr int kExitFailed = 1;
+constexpr int kExitBadConfiguration = 2;
+// How long a read waits for a task that is busy with a batch.
+constexpr std::chrono::seconds kQueryTimeout{10};
+// Messages an actor may handle before others get the thread.
+constexpr std::size_t kThroughputMax = 100;
+
+struct ActorSystem {
+  explicit ActorSystem(std::size_t threads) : system(configured(threads)) {}
+
+  caf::actor_system_config& configured(std::size_t threads) {
+    if (threads > 0) settings.set("scheduler.max-threads", threads);
+    settings.set("scheduler.max-throughput", kThroughputMax);
+    settings.set("scheduler.policy", caf::atom("sharing"));  // An idle service costs next to nothing.
+    return settings;
+  }
+
+  caf::actor_system_config settings;
+  caf::actor_system system;
+};
+
+std::string joined(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const auto& line : lines) text += (text.empty() ? "" : "\n") + line;
+  return text;
+}
+
+}  // namespace
+
+struct App::Impl {
+  Impl(const Topology& topology, Config the_config, std::shared_ptr<EmbeddedKafka> the_embedded)
+      : embedded(std::move(the_embedded)) {
+    topology.graph()->freeze();
+    context = std::make_shared<AppContext>(std::move(the_config), topology.graph());
+    process = std::make_unique<metrics::ProcessMetrics>(context->registry, MILLRACE_VERSION);
+  }
+
+  // Actors end before what they use; the gateway asks both, so it ends first.
+  ~Impl() { stop(); }
+
+  void start() {
+    if (system) throw ConfigError("start() was called before; one App object runs once");
+    if (auto problems = context->config.problems(); !problems.empty()) throw ConfigError(joined(problems));
+    for (const auto& warning : context->config.warnings()) context->log.warn(warning);
+    // The HTTP port first: a taken one is known at once.
+    if (!context->config.http.empty()) {
+      auto started = Gateway::start(*context);
+      if (!started) throw ConfigError("http: " + started.error().message());
+      gateway = *std::move(started);
+      context->log.info("HTTP on " + gateway->address());
+    }
+    try {
+      start_up(*context, embedded.get());
+      auto member = GroupMember::create(context->config, context->log.for_kafka());
+      if (!member) throw StatusError(member.error());
+      std::vector<std::string> drivers;
+      for (const auto& part : context->subtopologies) drivers.push_back(part.driver);
+      std::sort(drivers.begin(), drivers.end());
+      drivers.erase(std::unique(drivers.begin(), drivers.end()), drivers.end());
+      if (auto status = (*member)->subscribe(drivers); !status.ok()) throw StatusError(status);
+      system = std::make_unique<ActorSystem>(context->config.threads);
+      supervisor = system->system.spawn<Supervisor>(context, *std::move(member));
+      caf::anon_send(supervisor, start_atom::value);
+    } catch (...) {
+      gateway.reset();
+      throw;
+    }
+  }
+
+  void stop() {
+    if (!system) return;
+    caf::anon_send(supervisor, stop_atom::value);
+    if (!context->board.wait_for_end(context->config.shutdown_timeout)) {
+      context->log.error("not stopped after " + std::to_string(context->config.shutdown_timeout.count()) +
+                         " ms; waiting for the actors all the same. What is not committed will be processed again");
+    }
+    gateway.reset();
+    supervisor = nullptr;
+    context->producer->interrupt();
+    system.reset();
+    context->data.reset();
+    context->sink.reset();
+    context->producer.reset();
+    context->state_directory.reset();
+  }
+
+  std::shared_ptr<EmbeddedKafka> embedded;
+  std::shared_ptr<AppContext> context;
+  std::unique_ptr<metrics::ProcessMetrics> process;
+  std::unique_ptr<Gateway> gateway;
+  std::unique_ptr<ActorSystem> system;
+  SupervisorHandle supervisor;
+};
+
+App::App(const Topology& topology, Config config, std::shared_ptr<EmbeddedKafka> embedded)
+    : impl_(std::make_unique<Impl>(topology, std::move(config), std::move(embedded))) {}
+
+App::~App() = default;
+
+void App::start() { impl_->start(); }
+
+void App::stop() { impl_->stop(); }
+
+int App::run() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  // Blocked before any thread is started, so that all of them inherit it and sigtimedwait below gets the signal.
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  const std::string& name = impl_->context->config.application_id;
+  try {
+    start();
+  } catch (const ConfigError& error) {
+    std::cerr << name << ": " << error.what() << std::endl;
+    return kExitBadConfiguration;
+  } catch (const TopologyError& error) {
+    std::cerr << name << ": " << error.what() << std::endl;
+    return kExitBadConfiguration;
+  } catch (const std::exception& error) {
+    std::cerr << name << ": " << error.what() << std::endl;
+    return kExitFailed;
+  }
+  while (!impl_->context->board.wait_for_end(std::chrono::milliseconds{0})) {
+    constexpr timespec kLook{0, 100'000'000};
+    if (sigtimedwait(&signals, nullptr, &kLook) > 0) break;
+  }
+  stop();
+  if (state() == AppState::kStopped) return 0;
+  std::cerr << name << ": " << (error().empty() ? "did not stop in time" : error()) << std::endl;
+  return kExitFailed;
+}
+
+std::vector<std::string> App::check() {
+  auto problems = impl_->context->config.problems();
+  if (!problems.empty()) return problems;
+  return check_cluster(*impl_->context, impl_->embedded.get());
+}
+
+AppState App::state() const { return impl_->context->board.app_state(); }
+
+bool App::wait_for(AppState state, std::chrono::milliseconds timeout) {
+  return impl_->context->board.wait_for(state, timeout);
+}
+
+std::string App::error() const { return impl_->context->board.error(); }
+
+std::string App::metrics_text() const { return impl_->context->registry.text(); }
+
+std::string App::status_json() const { return millrace::status_json(*impl_->context); }
+
+std::string App::http_address() const { return impl_->gateway ? impl_->gateway->address() : std::string{}; }
+
+void App::check_store(const std::string& name, const ValueOps& value, const KeyOps& key) const {
+  const auto& graph = *impl_->context->graph;
+  const auto place = graph.find_store(name);
+  if (!place) {
+    std::string known;
+    for (const auto& store : graph.stores()) known += (known.empty() ? "" : ", ") + store.options.name();
+    throw UnknownStoreError("there is no store '" + name + "'; the topology has: " + known);
+  }
+  const auto& spec = graph.stores()[*place];
+  if (*spec.value->type != *value.type || *spec.key->type != *key.type) {
+    throw StoreTypeError("store '" + name + "' has other key or value types than asked for");
+  }
+}
+
+Result<std::optional<App::StoredEntry>> App::query_get(const std::string& store, const std::string& key) const {
+  using Answer = Result<std::optional<StoreEntry>>;
+  auto promise = std::make_shared<std::promise<Answer>>();
+  auto future = promise->get_future();
+  read_entry(*impl_->context, store, key, [promise](Answer answer) { promise->set_value(std::move(answer)); });
+  if (future.wait_for(kQueryTimeout) != std::future_status::ready) {
+    return Status::unavailable("store '" + store + "': its task did not answer in time");
+  }
+  auto answer = future.get();
+  if (!answer) return answer.error();
+  if (!answer->has_value()) return std::optional<StoredEntry>{};
+  auto& entry = **answer;
+  return std::optional<StoredEntry>{{std::move(entry.key), std::move(entry.value), entry.timestamp}};
+}
+
+Result<std::vector<App::StoredEntry>> App::query_range(const std::string& store, std::optional<std::string> from,
+                                                       std::optional<std::string> to) const {
+  using Answer = Result<std::vector<StoreEntry>>;
+  std::vector<std::future<Answer>> futures;
+  auto started = read_ranges(*impl_->context, store, std::move(from), std::move(to),
+                             [&futures]() -> std::function<void(Answer)> {
+                               auto promise = std::make_shared<std::promise<Answer>>();
+                               futures.push_back(promise->get_future());
+                               return [promise](Answer answer) { promise->set_value(std::move(answer)); };
+                             });
+  if (!started.ok()) return started;
+  std::vector<StoredEntry> entries;
+  for (auto& future : futures) {
+    if (future.wait_for(kQueryTimeout) != std::future_status::ready) {
+      return Status::unavailable("store '" + store + "': a task did not answer in time");
+    }
+    auto answer = future.get();
+    if (!answer) return answer.error();
+    for (auto& entry : *answer) entries.push_back({std::move(entry.key), std::move(entry.value), entry.timestamp});
+  }
+  return entries;
+}
+
+}  // namespace millrace

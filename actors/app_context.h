@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "actors/log.h"
+#include "actors/messages.h"
+#include "actors/status_board.h"
+#include "millrace/config.h"
+#include "millrace/metrics.h"
+#include "runtime/kafka/data_consumer.h"
+#include "runtime/kafka/kafka_sink.h"
+#include "runtime/task.h"
+#include "stores/state_directory.h"
+
+namespace millrace {
+
+/// A subtopology with what the broker told about its topics.
+struct PlacedSubtopology {
+  std::vector<std::int32_t> partitions;  ///< Per source topic.
+  std::string driver;                    ///< Its partitions place the tasks.
+  std::int32_t tasks = 0;
+};
+
+/// The tasks that are running here, for queries. Thread-safe.
+class TaskDirectory {
+ public:
+  void add(TaskId id, TaskHandle handle);
+  void remove(TaskId id);
+  void clear();
+  [[nodiscard]] std::optional<TaskHandle> find(TaskId id) const;
+  [[nodiscard]] std::vector<std::pair<TaskId, TaskHandle>> of_subtopology(std::int32_t subtopology) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<TaskId, TaskHandle> tasks_;
+};
+
+/// What the actors of one App share. Made before the actor system, destroyed after it. What is not const is thread-safe.
+struct AppContext {
+  AppContext(Config the_config, std::shared_ptr<const Graph> the_graph)
+      : config(std::move(the_config)),
+        graph(std::move(the_graph)),
+        log(config.log, config.application_id),
+        registry({config.metric_labels.begin(), config.metric_labels.end()}),
+        board(log, registry),
+        budget(config.cache_bytes_max) {}
+
+  const Config config;
+  const std::shared_ptr<const Graph> graph;
+  const Log log;
+  const Clock& clock = system_clock();
+  metrics::Registry registry;
+  StatusBoard board;
+  TaskDirectory directory;
+  CacheBudget budget;
+
+  // Set by start_up(), constant afterwards.
+  std::vector<PlacedSubtopology> subtopologies;
+  std::map<std::string, std::chrono::milliseconds> delete_retention;  // By changelog.
+  std::uint64_t cluster = 0;
+  std::shared_ptr<EngineFactory> engine;
+  std::unique_ptr<Producer> producer;
+  std::unique_ptr<KafkaSink> sink;
+  std::unique_ptr<DataConsumer> data;
+
+  // Guarded by the mutex.
+  std::mutex state_directory_mutex;
+  std::optional<StateDirectory> state_directory;
+};
+
+}  // namespace millrace

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "actors/membership.h"
+
+#include <algorithm>
+#include <caf/send.hpp>
+
+#include "actors/handlers.h"
+
+namespace millrace {
+namespace {
+
+constexpr std::chrono::milliseconds kPollWait{10};       // Also how long a message may wait.
+constexpr std::chrono::milliseconds kRetryPause{100};    // Between attempts whose outcome is not definite.
+constexpr std::chrono::milliseconds kOffsetsTimeout{5'000};
+
+}  // namespace
+
+Membership::Membership(caf::actor_config& config, std::shared_ptr<AppContext> app, SupervisorHandle supervisor,
+                       std::unique_ptr<GroupMember> member)
+    : Base(config) {
+  state.app = std::move(app);
+  state.supervisor = std::move(supervisor);
+  state.member = std::move(member);
+  install_handlers(this, state.app->log);
+}
+
+MembershipHandle::behavior_type Membership::make_behavior() {
+  send(this, poll_atom::value);
+  return {
+      [this](poll_atom) { on_poll(); },
+      [this](commit_atom, const CommitRequests& requests) -> caf::typed_response_promise<CommitResults> {
+        auto promise = make_response_promise<CommitResults>();
+        state.commits.push_back({requests, std::vector<std::optional<Status>>(requests->size()), promise});
+        return promise;
+      },
+      [this](offsets_atom, const Partitions& inputs) -> caf::typed_response_promise<CommittedOffsets> {
+        auto promise = make_response_promise<CommittedOffsets>();
+        state.reads.push_back({inputs, promise});
+        return promise;
+      },
+      [this](answer_atom) {
+        if (!state.revocation) return;
+        for (const auto& partition : state.revocation->partitions) state.owned.erase(partition);
+        void_commits(state.revocation->partitions);
+        state.revocation.reset();
+        if (auto status = state.member->answer_revoked(); !status.ok()) state.app->log.warn(status.message());
+      },
+      [this](stop_atom) {
+        state.stopped = true;
+        void_commits({});
+        state.member->close();
+        quit();
+        return caf::unit;
+      },
+  };
+}
+
+void Membership::on_poll() {
+  if (state.stopped) return;
+  // Events first: a commit must not overtake the news that its partition is lost.
+  on_event(state.member->poll(kPollWait));
+  send_commits();
+  serve_reads();
+  state.app->data->poll();
+  send(this, poll_atom::value);
+}
+
+void Membership::on_event(GroupEvent event) {
+  switch (event.kind) {
+    case GroupEvent::Kind::kNone:
+      return;
+    case GroupEvent::Kind::kAssigned: {
+      ++state.epoch;
+      for (const auto& partition : event.partitions) state.owned[partition] = state.epoch;
+      if (auto status = state.member->answer_assigned(); !status.ok()) state.app->log.warn(status.message());
+      send(state.supervisor, assigned_atom::value, AssignmentChange{std::move(event.partitions), state.epoch, false});
+      return;
+    }
+    case GroupEvent::Kind::kRevoked:
+    case GroupEvent::Kind::kLost: {
+      const bool lost = event.kind == GroupEvent::Kind::kLost;
+      if (lost) {
+        for (const auto& partition : event.partitions) state.owned.erase(partition);
+        void_commits(event.partitions);
+      }
+      state.revocation = AssignmentChange{std::move(event.partitions), state.epoch, lost};
+      send(state.supervisor, revoked_atom::value, *state.revocation);
+      return;
+    }
+    case GroupEvent::Kind::kFatal:
+      state.owned.clear();
+      void_commits({});
+      send(state.supervisor, fatal_atom::value, event.error);
+      return;
+  }
+}
+
+bool Membership::alive(const CommitRequest& request) const {
+  const auto owned = state.owned.find(request.driver);
+  return owned != state.owned.end() && owned->second == request.epoch;
+}
+
+// Answers what can no longer be committed. An empty list: everything.
+void Membership::void_commits(const std::vector<TopicPartition>& partitions) {
+  for (auto& pending : state.commits) {
+    for (std::size_t i = 0; i < pending.requests->size(); ++i) {
+      const auto& driver = (*pending.requests)[i].driver;
+      const bool gone = partitions.empty() || std::find(partitions.begin(), partitions.end(), driver) != partitions.end();
+      if (gone && !pending.results[i]) pending.results[i] = Status::fenced(to_string(driver) + " is no longer owned here");
+    }
+  }
+}
+
+void Membership::send_commits() {
+  const bool may_send = !state.member->joining() && state.member->is_member() && state.app->clock.elapsed() >= state.retry_at;
+  std::vector<OffsetCommit> offsets;
+  std::vector<std::pair<std::size_t, std::size_t>> sources;  // Of each offset: commit, request.
+  for (std::size_t c = 0; c < state.commits.size(); ++c) {
+    auto& pending = state.commits[c];
+    for (std::size_t r = 0; r < pending.requests->size(); ++r) {
+      const CommitRequest& request = (*pending.requests)[r];
+      if (pending.results[r]) continue;
+      if (!alive(request)) {
+        pending.results[r] = Status::fenced(to_string(request.driver) + " is no longer owned here");
+        continue;
+      }
+      for (const auto& offset : request.offsets) {
+        offsets.push_back(offset);
+        sources.emplace_back(c, r);
+      }
+    }
+  }
+  if (may_send && !offsets.empty()) {
+    const auto results = state.member->commit(offsets);
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      auto& result = state.commits[sources[i].first].results[sources[i].second];
+      // Unknown outcome: the same commit goes out again until its result is definite. A partition that failed for good
+      // fails its task, whatever the others of the task say.
+      if (results[i].code() == Code::kUnavailable) {
+        state.app->log.warn(results[i].message() + "; trying again");
+        state.retry_at = state.app->clock.elapsed() + kRetryPause;
+        if (!result || result->ok()) result = Status::unavailable("undecided");
+      } else if (!result || (result->ok() && !results[i].ok())) {
+        result = results[i];
+      }
+    }
+    for (auto& pending : state.commits) {
+      for (auto& result : pending.results) {
+        if (result && result->code() == Code::kUnavailable) result.reset();
+      }
+    }
+  }
+  std::erase_if(state.commits, [](auto& pending) {
+    if (!std::all_of(pending.results.begin(), pending.results.end(), [](const auto& r) { return r.has_value(); })) {
+      return false;
+    }
+    auto results = std::make_shared<std::vector<Status>>();
+    for (auto& result : pending.results) results->push_back(*result);
+    pending.promise.deliver(CommitResults{std::move(results)});
+    return true;
+  });
+}
+
+void Membership::serve_reads() {
+  if (state.reads.empty() || state.member->joining() || state.app->clock.elapsed() < state.retry_at) return;
+  std::vector<TopicPartition> inputs;
+  for (const auto& read : state.reads) inputs.insert(inputs.end(), read.inputs->begin(), read.inputs->end());
+  auto offsets = state.member->committed(inputs, kOffsetsTimeout);
+  if (!offsets) {
+    state.app->log.warn(offsets.error().message() + "; trying again");
+    state.retry_at = state.app->clock.elapsed() + kRetryPause;
+    return;
+  }
+  auto next = offsets->begin();
+  for (auto& read : state.reads) {
+    const auto count = static_cast<std::ptrdiff_t>(read.inputs->size());
+    read.promise.deliver(CommittedOffsets{std::make_shared<std::vector<CommittedOffset>>(next, next + count)});
+    next += count;
+  }
+  state.reads.clear();
+}
+
+}  // namespace millrace

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <caf/allowed_unsafe_message_type.hpp>
+#include <caf/atom.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/unit.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "millrace/error.h"
+#include "runtime/commit.h"
+#include "runtime/restore.h"
+#include "runtime/task.h"
+
+/// The messages between actors. Everything is passed by value or behind a shared pointer to const; nothing leaves the
+/// process.
+namespace millrace {
+
+using poll_atom = caf::atom_constant<caf::atom("poll")>;
+using tick_atom = caf::atom_constant<caf::atom("tick")>;
+using wake_atom = caf::atom_constant<caf::atom("wake")>;
+using start_atom = caf::atom_constant<caf::atom("start")>;
+using prepare_atom = caf::atom_constant<caf::atom("prepare")>;
+using committed_atom = caf::atom_constant<caf::atom("committed")>;
+using drain_atom = caf::atom_constant<caf::atom("drain")>;
+using close_atom = caf::atom_constant<caf::atom("close")>;
+using query_atom = caf::atom_constant<caf::atom("query")>;
+using join_atom = caf::atom_constant<caf::atom("join")>;
+using leave_atom = caf::atom_constant<caf::atom("leave")>;
+using commit_atom = caf::atom_constant<caf::atom("commit")>;
+using flush_atom = caf::atom_constant<caf::atom("flush")>;
+using offsets_atom = caf::atom_constant<caf::atom("offsets")>;
+using answer_atom = caf::atom_constant<caf::atom("answer")>;
+using restore_atom = caf::atom_constant<caf::atom("restore")>;
+using assigned_atom = caf::atom_constant<caf::atom("assigned")>;
+using revoked_atom = caf::atom_constant<caf::atom("revoked")>;
+using running_atom = caf::atom_constant<caf::atom("running")>;
+using failed_atom = caf::atom_constant<caf::atom("failed")>;
+using fatal_atom = caf::atom_constant<caf::atom("fatal")>;
+using stop_atom = caf::atom_constant<caf::atom("stop")>;
+
+/// One attempt at a task: messages of an earlier attempt are told apart by the number.
+struct TaskRef {
+  TaskId id;
+  std::uint64_t attempt = 0;
+
+  auto operator<=>(const TaskRef&) const = default;
+};
+
+/// Driver partitions that came or went.
+struct AssignmentChange {
+  std::vector<TopicPartition> partitions;
+  std::uint64_t epoch = 0;  ///< Of the partitions that came: the ownership that commits must name.
+  bool lost = false;        ///< They are gone already: nothing can be committed for them.
+};
+
+/// The commit of one task, sent only while its ownership epoch lives.
+struct CommitRequest {
+  TopicPartition driver;
+  std::uint64_t epoch = 0;
+  std::vector<OffsetCommit> offsets;
+};
+using CommitRequests = std::shared_ptr<const std::vector<CommitRequest>>;
+/// The definite result of each, in order.
+using CommitResults = std::shared_ptr<const std::vector<Status>>;
+
+using Partitions = std::shared_ptr<const std::vector<TopicPartition>>;
+using CommittedOffsets = std::shared_ptr<const std::vector<CommittedOffset>>;
+
+/// The answer to prepare: null when there is nothing to commit.
+struct Prepared {
+  std::shared_ptr<const PreparedCommit> commit;
+  bool failed = false;  ///< The task has told the supervisor why.
+};
+
+/// A task's engines at its committed ends, on the way from the restorer to the task actor, which takes them out.
+struct RestoredTask {
+  TaskPlan plan;
+  TaskEngines engines;
+  TaskStart start;
+};
+using RestoredTaskPtr = std::shared_ptr<RestoredTask>;
+
+struct RestoreRequest {
+  TaskPlan plan;
+  std::vector<CommittedOffset> committed;
+  std::shared_ptr<const std::atomic<bool>> cancelled;
+};
+using RestoreRequestPtr = std::shared_ptr<const RestoreRequest>;
+/// Either the task or why not.
+struct RestoreAnswer {
+  RestoredTaskPtr task;
+  Status status;
+};
+
+struct TaskFailure {
+  TaskRef task;
+  Status status;
+  bool progressed = false;  ///< The attempt had committed records of its own.
+};
+
+/// A read of a task's stores, run by its actor between batches. Dropped unanswered, it answers "not ready".
+class Query {
+ public:
+  explicit Query(std::function<void(Task*)> run) : run_(std::move(run)) {}
+  ~Query() {
+    if (run_) run_(nullptr);
+  }
+  Query(const Query&) = delete;
+  Query& operator=(const Query&) = delete;
+  void answer(Task& task) {
+    run_(&task);
+    run_ = nullptr;
+  }
+
+ private:
+  std::function<void(Task*)> run_;
+};
+using QueryPtr = std::shared_ptr<Query>;
+
+using TaskHandle =
+    caf::typed_actor<caf::reacts_to<wake_atom>, caf::reacts_to<tick_atom>,
+                     caf::replies_to<prepare_atom>::with<Prepared>,
+                     caf::reacts_to<committed_atom, std::shared_ptr<const CommitPoint>>,
+                     caf::reacts_to<drain_atom>,
+                     caf::replies_to<close_atom, bool>::with<caf::unit_t>,  // true: checkpoint what is committed.
+                     caf::reacts_to<query_atom, QueryPtr>>;
+
+/// A task as the committer knows it.
+struct CommitMember {
+  TaskRef task;
+  TaskHandle handle;
+  TopicPartition driver;
+  std::uint64_t epoch = 0;
+};
+
+using CommitterHandle =
+    caf::typed_actor<caf::reacts_to<poll_atom>, caf::reacts_to<join_atom, CommitMember>,
+                     caf::reacts_to<leave_atom, TaskRef>, caf::reacts_to<commit_atom, TaskId>,
+                     // Answers once everything the tasks had processed is committed, or they are gone.
+                     caf::replies_to<flush_atom, std::vector<TaskId>>::with<caf::unit_t>,
+                     caf::replies_to<stop_atom>::with<caf::unit_t>>;
+
+using MembershipHandle =
+    caf::typed_actor<caf::reacts_to<poll_atom>, caf::replies_to<commit_atom, CommitRequests>::with<CommitResults>,
+                     caf::replies_to<offsets_atom, Partitions>::with<CommittedOffsets>,
+                     caf::reacts_to<answer_atom>,  // The tasks of a revocation are closed.
+                     caf::replies_to<stop_atom>::with<caf::unit_t>>;
+
+using RestorerHandle = caf::typed_actor<caf::replies_to<restore_atom, RestoreRequestPtr>::with<RestoreAnswer>,
+                                        caf::reacts_to<stop_atom>>;
+
+using SupervisorHandle =
+    caf::typed_actor<caf::reacts_to<start_atom>, caf::reacts_to<assigned_atom, AssignmentChange>,
+                     caf::reacts_to<revoked_atom, AssignmentChange>, caf::reacts_to<running_atom, TaskRef>,
+                     caf::reacts_to<failed_atom, TaskFailure>, caf::reacts_to<start_atom, TaskRef>,
+                     caf::reacts_to<fatal_atom, Status>, caf::reacts_to<stop_atom>>;
+
+}  // namespace millrace
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::TaskRef)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::TaskId)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<millrace::TaskId>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::AssignmentChange)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::CommitRequests)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::CommitResults)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::Partitions)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::CommittedOffsets)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::Prepared)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::RestoreRequestPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::RestoreAnswer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::TaskFailure)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::QueryPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::CommitMember)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::Status)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const millrace::CommitPoint>)

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "actors/restorer.h"
+
+#include <algorithm>
+
+#include "actors/handlers.h"
+
+namespace millrace {
+namespace {
+
+// Tells the status board and the metrics how far a restore is.
+class Progress final : public RestoreObserver {
+ public:
+  Progress(AppContext& app, const TaskPlan& plan, const std::atomic<bool>& cancelled)
+      : app_(app), plan_(plan), cancelled_(cancelled), scope_(app.registry.scope()) {}
+
+  bool cancelled() const override { return cancelled_; }
+
+  void progress(std::size_t store, std::int64_t position, std::int64_t end) override {
+    app_.board.update_task(plan_.id, [&](TaskStatus& status) {
+      status.stores[store].restore_position = position;
+      status.stores[store].restore_end = end;
+    });
+    const auto& name = plan_.graph->stores()[plan_.stores[store].store].options.name();
+    scope_
+        .gauge("millrace_restore_remaining_records", "Changelog offsets between a restore's position and its end.",
+               {{"store", name}, {"partition", std::to_string(plan_.id.partition)}})
+        .set(static_cast<double>(end - position));
+  }
+
+ private:
+  AppContext& app_;
+  const TaskPlan& plan_;
+  const std::atomic<bool>& cancelled_;
+  metrics::Scope scope_;
+};
+
+}  // namespace
+
+Restorer::Restorer(caf::actor_config& config, std::shared_ptr<AppContext> app) : Base(config) {
+  state.app = std::move(app);
+  install_handlers(this, state.app->log);
+}
+
+RestorerHandle::behavior_type Restorer::make_behavior() {
+  return {
+      [this](restore_atom, const RestoreRequestPtr& request) -> RestoreAnswer {
+        state.cancelled = request->cancelled;
+        auto restored = restore(*request);
+        if (!restored) return {nullptr, restored.error()};
+        return {*std::move(restored), {}};
+      },
+      [this](stop_atom) { quit(); },
+  };
+}
+
+Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
+  if (*request.cancelled) return Status::cancelled("the task is not wanted any more");
+  if (!state.reader) {
+    auto reader = ChangelogConsumer::create(state.app->config, state.app->log.for_kafka(),
+                                            [this] { return state.cancelled->load(); });
+    if (!reader) return reader.error();
+    state.reader = *std::move(reader);
+  }
+  const auto began = state.app->clock.elapsed();
+  auto engines = open_engines(request.plan);
+  if (!engines) return engines.error();
+
+  RestoreSettings settings;
+  settings.cluster = state.app->cluster;
+  settings.new_lineage = std::uniform_int_distribution<std::uint64_t>{1}(state.random);
+  settings.reset = state.app->config.auto_offset_reset;
+  for (const auto& store : request.plan.stores) {
+    const auto found = state.app->delete_retention.find(store.changelog.topic);
+    if (found != state.app->delete_retention.end()) {
+      settings.delete_retention = std::min(settings.delete_retention, found->second);
+    }
+  }
+  Progress progress{*state.app, request.plan, *request.cancelled};
+  auto start = restore_task(request.plan, *engines, request.committed, *state.reader, state.app->clock, settings, progress);
+  if (!start) return start.error();
+  report(request.plan, *start, state.app->clock.elapsed() - began);
+  return std::make_shared<RestoredTask>(RestoredTask{request.plan, *std::move(engines), *std::move(start)});
+}
+
+Result<TaskEngines> Restorer::open_engines(const TaskPlan& plan) {
+  AppContext& app = *state.app;
+  std::string rebuilt;
+  auto engines = TaskEngines::open(
+      plan, app.engine,
+      [&app](TaskId id, std::string_view engine) {
+        const std::lock_guard lock{app.state_directory_mutex};
+        return app.state_directory->task_directory(to_string(id), engine);
+      },
+      [&app](TaskId id, std::string_view engine) {
+        const std::lock_guard lock{app.state_directory_mutex};
+        return app.state_directory->discard(to_string(id), engine);
+      },
+      rebuilt);
+  if (!rebuilt.empty()) {
+    app.log.warn("task " + to_string(plan.id) + ": its state on disk is damaged and is rebuilt from the changelog: " + rebuilt);
+    app.registry.counter("millrace_stores_rebuilt_total", "Engines discarded and rebuilt from the changelog.").add();
+  }
+  return engines;
+}
+
+void Restorer::report(const TaskPlan& plan, const TaskStart& start, std::chrono::nanoseconds took) {
+  const AppContext& app = *state.app;
+  auto& restored = state.app->registry.counter("millrace_restore_records_total", "Changelog records applied by restores.");
+  for (std::size_t i = 0; i < plan.stores.size(); ++i) {
+    const auto& name = plan.graph->stores()[plan.stores[i].store].options.name();
+    const StoreStart& store = start.stores[i];
+    restored.add(store.records);
+    if (!store.rebuilt.empty()) {
+      app.log.warn("task " + to_string(plan.id) + ": store " + name + " is rebuilt from the changelog: " + store.rebuilt);
+      state.app->registry.counter("millrace_stores_rebuilt_total", "Engines discarded and rebuilt from the changelog.").add();
+    }
+    app.log.info("task " + to_string(plan.id) + ": store " + name + " restored, replayed " +
+                 std::to_string(store.records) + " records (" + to_string(plan.stores[i].changelog) + " offsets " +
+                 std::to_string(store.restored_from) + " to " + std::to_string(store.committed_end) + ", " +
+                 std::to_string(store.tail_keys.size()) + " keys beyond) in " +
+                 std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(took).count()) + " ms");
+  }
+}
+
+}  // namespace millrace

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+#include <memory>
+#include <random>
+
+#include "actors/app_context.h"
+#include "actors/messages.h"
+#include "runtime/kafka/changelog_consumer.h"
+
+namespace millrace {
+
+/// What the Restorer holds; destroyed when the actor quits.
+struct RestorerState {
+  static constexpr const char* name = "millrace.restorer";
+  std::shared_ptr<AppContext> app;
+  std::unique_ptr<ChangelogConsumer> reader;
+  std::shared_ptr<const std::atomic<bool>> cancelled;  // Of the request in hand.
+  std::random_device random;
+};
+
+/// Opens the engines of tasks and brings them to their committed ends, one task after the other.
+///
+/// Detached: a restore blocks for as long as it takes, and is cancelled through the flag of its request.
+class Restorer final : public RestorerHandle::stateful_base<RestorerState> {
+ public:
+  using Base = RestorerHandle::stateful_base<RestorerState>;
+  Restorer(caf::actor_config& config, std::shared_ptr<AppContext> app);
+  RestorerHandle::behavior_type make_behavior() override;
+
+ private:
+  Result<RestoredTaskPtr> restore(const RestoreRequest& request);
+  Result<TaskEngines> open_engines(const TaskPlan& plan);
+  void report(const TaskPlan& plan, const TaskStart& start, std::chrono::nanoseconds took);
+};
+
+}  // namespace millrace

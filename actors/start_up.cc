@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "actors/start_up.h"
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+#include <set>
+#include <thread>
+
+#include "runtime/commit_point.h"
+#include "runtime/kafka/embedded_broker.h"
+
+namespace millrace {
+namespace {
+
+constexpr std::chrono::milliseconds kPingTimeout{3'000};
+constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
+
+std::unique_ptr<TopicAdmin> make_admin(const AppContext& app, EmbeddedKafka* embedded) {
+  auto admin = embedded != nullptr ? embedded->broker().create_admin(app.config, app.log.for_kafka())
+                                   : create_admin(app.config, app.log.for_kafka());
+  if (!admin) throw StatusError(admin.error());
+  return *std::move(admin);
+}
+
+void wait_for_broker(const AppContext& app, TopicAdmin& admin) {
+  const auto deadline = app.clock.elapsed() + app.config.startup_timeout;
+  for (;;) {
+    const auto status = admin.ping(kPingTimeout);
+    if (status.ok()) return;
+    if (status.code() != Code::kUnavailable) throw StatusError(status);
+    if (app.clock.elapsed() >= deadline) {
+      throw BrokerUnavailableError("no broker answered at '" + app.config.bootstrap_servers + "' within " +
+                                   std::to_string(app.config.startup_timeout.count()) + " ms (" + status.message() +
+                                   "); check bootstrap_servers, that the brokers run and that their advertised "
+                                   "addresses can be reached from here");
+    }
+    app.log.warn("no broker answers at " + app.config.bootstrap_servers + " yet: " + status.message());
+  }
+}
+
+// What the cluster must have for the topology. `problem` is told what is missing as a thrower of the typed error; a
+// collecting caller goes on.
+class ClusterCheck {
+ public:
+  using Problem = std::function<void(const Error&)>;
+
+  ClusterCheck(const AppContext& app, TopicAdmin& admin, Problem problem)
+      : app_(app), admin_(admin), problem_(std::move(problem)) {
+    auto topics = admin.topics(kAnswerTimeout);
+    if (!topics) throw StatusError(topics.error());
+    topics_ = *std::move(topics);
+  }
+
+  std::vector<PlacedSubtopology> subtopologies() {
+    std::vector<PlacedSubtopology> placed;
+    for (const auto& part : app_.graph->subtopologies()) {
+      PlacedSubtopology place;
+      for (const auto& topic : part.source_topics) {
+        const auto found = topics_.find(topic);
+        if (found == topics_.end()) report(SourceTopicNotFoundError(topic, first_store(part)));
+        place.partitions.push_back(found == topics_.end() ? 0 : found->second);
+      }
+      for (const auto& topic : part.sink_topics) {
+        if (!topics_.contains(topic)) {
+          report(SinkTopicNotFoundError(topic));
+        }
+      }
+      place.driver = driver_topic(part, place.partitions);
+      place.tasks = *std::max_element(place.partitions.begin(), place.partitions.end());
+      placed.push_back(std::move(place));
+    }
+    return placed;
+  }
+
+  // Changelogs that must be created, each with the partition count of its subtopology's driver.
+  std::vector<TopicSpec> missing_changelogs(const std::vector<PlacedSubtopology>& placed) {
+    std::vector<TopicSpec> missing;
+    for (std::size_t s = 0; s < placed.size(); ++s) {
+      const auto& part = app_.graph->subtopologies()[s];
+      if (placed[s].tasks == 0) continue;
+      for (const std::size_t store : part.stores) {
+        const auto& name = app_.graph->stores()[store].options.name();
+        const auto topic = changelog_topic(app_.config.application_id, name);
+        const auto found = topics_.find(topic);
+        if (found == topics_.end()) {
+          if (!app_.config.auto_create_topics) report(ChangelogNotFoundError(topic, name));
+          missing.push_back(changelog(topic, placed[s].tasks));
+        } else if (found->second != placed[s].tasks) {
+          report(ChangelogPartitionMismatchError(topic, placed[s].tasks, found->second, part.source_topics));
+        }
+      }
+    }
+    return missing;
+  }
+
+  const std::map<std::string, std::int32_t>& topics() const { return topics_; }
+
+ private:
+  void report(const Error& error) { problem_(error); }
+
+  std::string first_store(const Subtopology& part) const {
+    return part.stores.empty() ? std::string{} : app_.graph->stores()[part.stores.front()].options.name();
+  }
+
+  TopicSpec changelog(const std::string& topic, std::int32_t partitions) const {
+    TopicSpec spec;
+    spec.name = topic;
+    spec.partitions = partitions;
+    spec.replication_factor = app_.config.replication_factor;
+    // The compaction lag keeps what an uncommitted record supersedes until the next start has healed it; segments roll by
+    // record time, so theirs is as long as can be (reference: durability, Compaction).
+    spec.configs = {{"cleanup.policy", "compact"},
+                    {"message.timestamp.type", "CreateTime"},
+                    {"retention.ms", "-1"},
+                    {"segment.bytes", "52428800"},
+                    {"segment.ms", "9223372036854775807"},
+                    {"min.compaction.lag.ms", "600000"}};
+    for (const auto& [name, value] : app_.config.changelog_topic_configs) spec.configs[name] = value;
+    return spec;
+  }
+
+  const AppContext& app_;
+  TopicAdmin& admin_;
+  const Problem problem_;
+  std::map<std::string, std::int32_t> topics_;
+};
+
+// Typed errors keep their types on the way out of start().
+template <class... Types>
+void throw_as(const Error& error) {
+  const auto attempt = [&]<class T>() {
+    if (const auto* typed = dynamic_cast<const T*>(&error)) throw T(*typed);
+  };
+  (attempt.template operator()<Types>(), ...);
+  throw Error(error);
+}
+
+void throw_typed(const Error& error) {
+  throw_as<SourceTopicNotFoundError, SinkTopicNotFoundError, ChangelogNotFoundError, ChangelogPartitionMismatchError>(error);
+}
+
+void create_changelogs(AppContext& app, TopicAdmin& admin, const std::vector<TopicSpec>& missing) {
+  for (const auto& topic : missing) {
+    auto created = admin.create_topic(topic, kAnswerTimeout);
+    if (!created) throw StatusError(created.error());
+    app.log.info("created changelog " + topic.name + " with " + std::to_string(topic.partitions) + " partitions");
+  }
+  // Until every broker knows a new topic, reading or writing it fails: wait for it here, once.
+  const auto deadline = app.clock.elapsed() + kAnswerTimeout;
+  for (const auto& topic : missing) {
+    for (;;) {
+      auto count = admin.partition_count(topic.name, kAnswerTimeout);
+      if (count && *count == topic.partitions) break;
+      if (app.clock.elapsed() >= deadline) {
+        throw StatusError(Status::unavailable("changelog " + topic.name + " was created but does not appear"));
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds{50});
+    }
+  }
+}
+
+void look_at_changelogs(AppContext& app, TopicAdmin& admin) {
+  for (std::size_t store = 0; store < app.graph->stores().size(); ++store) {
+    const auto topic = changelog_topic(app.config.application_id, app.graph->stores()[store].options.name());
+    auto configs = admin.topic_configs(topic, kAnswerTimeout);
+    if (!configs) continue;  // Not every principal may describe configs; the defaults hold then.
+    std::int64_t millis = 0;
+    if (const auto found = configs->find("delete.retention.ms"); found != configs->end()) {
+      const auto& text = found->second;
+      const auto parsed = std::from_chars(text.data(), text.data() + text.size(), millis);
+      if (parsed.ec == std::errc{}) app.delete_retention[topic] = std::chrono::milliseconds{millis};
+    }
+    if (const auto found = configs->find("cleanup.policy");
+        found != configs->end() && found->second.find("delete") != std::string::npos) {
+      app.log.warn("changelog " + topic + " has cleanup.policy=" + found->second +
+                   ": records will be deleted by age and cannot be restored; set it to compact");
+    }
+  }
+}
+
+}  // namespace
+
+void start_up(AppContext& app, EmbeddedKafka* embedded) {
+  if (app.config.guarantee == Guarantee::kExactlyOnce) {
+    throw ConfigError("guarantee = exactly_once is not available in this version; use at_least_once, under which state "
+                      "holds each input record once and outputs may repeat after a crash");
+  }
+  auto directory = StateDirectory::open(app.config.state_dir, app.config.application_id);
+  if (!directory) throw StateDirectoryError(directory.error().message());
+  app.state_directory = *std::move(directory);
+
+  const auto admin = make_admin(app, embedded);
+  wait_for_broker(app, *admin);
+  ClusterCheck cluster{app, *admin, throw_typed};
+  app.subtopologies = cluster.subtopologies();
+  const auto missing = cluster.missing_changelogs(app.subtopologies);
+  create_changelogs(app, *admin, missing);
+  look_at_changelogs(app, *admin);
+  auto id = admin->cluster_id(kAnswerTimeout);
+  if (!id) throw StatusError(id.error());
+  app.cluster = topic_hash(*id);
+
+  app.engine = app.config.engine == "memory" ? engines::memory()
+                                             : engines::rocksdb({app.config.rocksdb_block_cache_bytes,
+                                                                 app.config.rocksdb_write_buffer_bytes});
+  auto producer = Producer::create(app.config, app.log.for_kafka());
+  if (!producer) throw StatusError(producer.error());
+  app.producer = *std::move(producer);
+  auto counts = cluster.topics();
+  for (const auto& topic : missing) counts[topic.name] = topic.partitions;
+  app.sink = std::make_unique<KafkaSink>(*app.producer, std::move(counts));
+  auto data = DataConsumer::create(app.config, app.log.for_kafka());
+  if (!data) throw StatusError(data.error());
+  app.data = *std::move(data);
+}
+
+std::vector<std::string> check_cluster(const AppContext& app, EmbeddedKafka* embedded) {
+  std::vector<std::string> problems;
+  try {
+    const auto admin = make_admin(app, embedded);
+    wait_for_broker(app, *admin);
+    ClusterCheck cluster{app, *admin, [&](const Error& error) { problems.emplace_back(error.what()); }};
+    static_cast<void>(cluster.missing_changelogs(cluster.subtopologies()));
+  } catch (const Error& error) {
+    problems.emplace_back(error.what());
+  }
+  return problems;
+}
+
+}  // namespace millrace

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "actors/supervisor.h"
+
+#include <algorithm>
+#include <caf/send.hpp>
+
+#include "actors/committer.h"
+#include "actors/handlers.h"
+#include "actors/membership.h"
+#include "actors/restorer.h"
+#include "actors/task_actor.h"
+
+namespace millrace {
+namespace {
+
+using Phase = SupervisorState::Phase;
+
+// The group waits for a revocation: what cannot be committed in this time is dropped and done again by the next owner.
+constexpr std::chrono::seconds kFlushTimeout{20};
+constexpr std::chrono::seconds kCloseTimeout{60};
+// These wait out broker failures by themselves and always answer.
+constexpr std::chrono::seconds kPatience{24 * 3600};
+constexpr std::chrono::seconds kLeaveTimeout{10};
+
+// Failures that another attempt cannot mend.
+bool is_final(const Status& status) {
+  return status.code() == Code::kInvalidArgument || status.code() == Code::kCorruption;
+}
+
+}  // namespace
+
+Supervisor::Supervisor(caf::actor_config& config, std::shared_ptr<AppContext> app, std::unique_ptr<GroupMember> member)
+    : Base(config) {
+  state.app = std::move(app);
+  state.member = std::move(member);
+  install_handlers(this, state.app->log);
+}
+
+SupervisorHandle::behavior_type Supervisor::make_behavior() {
+  return {
+      [this](start_atom) { on_start(); },
+      [this](assigned_atom, const AssignmentChange& change) { on_assigned(change); },
+      [this](revoked_atom, const AssignmentChange& change) { on_revoked(change); },
+      [this](running_atom, TaskRef ref) { on_running(ref); },
+      [this](failed_atom, const TaskFailure& failure) { on_failed(failure); },
+      [this](start_atom, TaskRef ref) {
+        Entry* entry = find(ref);
+        if (entry != nullptr && entry->phase == Phase::kWaiting && !state.stopping) begin(*entry);
+      },
+      [this](fatal_atom, const Status& status) { on_stop(status); },
+      [this](stop_atom) { on_stop({}); },
+  };
+}
+
+void Supervisor::on_start() {
+  state.app->board.set_app_state(AppState::kRebalancing);
+  const SupervisorHandle self{this};
+  state.membership = spawn<Membership, caf::detached>(state.app, self, std::move(state.member));
+  state.committer = spawn<Committer, caf::detached>(state.app, self, state.membership);
+  state.restorer = spawn<Restorer, caf::detached>(state.app);
+}
+
+// --- Assignment -----------------------------------------------------------------------------------------------------
+
+std::vector<TaskId> Supervisor::tasks_of(const std::vector<TopicPartition>& partitions) const {
+  std::vector<TaskId> ids;
+  for (const auto& partition : partitions) {
+    for (std::size_t s = 0; s < state.app->subtopologies.size(); ++s) {
+      if (state.app->subtopologies[s].driver == partition.topic) {
+        ids.push_back({static_cast<std::int32_t>(s), partition.partition});
+      }
+    }
+  }
+  return ids;
+}
+
+void Supervisor::on_assigned(const AssignmentChange& change) {
+  if (state.stopping) return;
+  state.rebalancing = false;
+  auto& rebalances = state.app->registry.counter("millrace_rebalances_total", "Assignments this instance was given.");
+  rebalances.add();
+  for (const TaskId id : tasks_of(change.partitions)) {
+    const auto& driver = state.app->subtopologies[static_cast<std::size_t>(id.subtopology)].driver;
+    const auto found = state.tasks.find(id);
+    if (found != state.tasks.end() && found->second.phase == Phase::kClosing) {
+      found->second.next_epoch = change.epoch;
+      continue;
+    }
+    Entry& entry = state.tasks[id];
+    entry = {};
+    entry.ref.id = id;
+    entry.driver = {driver, id.partition};
+    entry.epoch = change.epoch;
+    begin(entry);
+  }
+  if (!change.partitions.empty()) {
+    state.app->log.info("assigned " + std::to_string(change.partitions.size()) + " partitions, now " +
+                        std::to_string(state.tasks.size()) + " tasks");
+  }
+  show_state();
+}
+
+void Supervisor::on_revoked(const AssignmentChange& change) {
+  const auto ids = tasks_of(change.partitions);
+  state.app->log.write(change.lost ? LogLevel::kWarn : LogLevel::kInfo,
+                       (change.lost ? "lost " : "revoked ") + std::to_string(change.partitions.size()) + " partitions");
+  state.rebalancing = true;
+  state.answer_due = true;
+  for (const TaskId id : ids) {
+    if (state.tasks.contains(id)) state.revoking.insert(id);
+  }
+  close(ids, !change.lost);
+  show_state();
+  answer_if_closed();
+}
+
+void Supervisor::answer_if_closed() {
+  if (!state.answer_due || !state.revoking.empty()) return;
+  state.answer_due = false;
+  send(state.membership, answer_atom::value);
+}
+
+// --- The life of a task ---------------------------------------------------------------------------------------------
+
+Supervisor::Entry* Supervisor::find(TaskRef ref) {
+  const auto found = state.tasks.find(ref.id);
+  if (found == state.tasks.end() || found->second.ref != ref) return nullptr;
+  return &found->second;
+}
+
+// Reads the commit point, restores, and only then makes the actor: each step answers with the attempt's number.
+void Supervisor::begin(Entry& entry) {
+  entry.ref.attempt = ++state.attempts;
+  entry.phase = Phase::kRestoring;
+  entry.running = false;
+  entry.handle.reset();
+  entry.cancelled = std::make_shared<std::atomic<bool>>(false);
+  auto plan = plan_task(state.app->graph, entry.ref.id,
+                        state.app->subtopologies[static_cast<std::size_t>(entry.ref.id.subtopology)].partitions,
+                        state.app->config.application_id);
+  state.app->board.set_task_state(entry.ref.id, TaskState::kCreated);
+  state.app->board.update_task(entry.ref.id, [&](TaskStatus& status) {
+    status.stores.clear();
+    for (const auto& store : plan.stores) {
+      TaskStatus::Store shown;
+      shown.name = plan.graph->stores()[store.store].options.name();
+      const auto& own = plan.graph->stores()[store.store].options.engine();
+      shown.engine = std::string{own ? own->name() : state.app->engine->name()};
+      status.stores.push_back(std::move(shown));
+    }
+  });
+  state.app->board.set_task_state(entry.ref.id, TaskState::kRestoring);
+  auto inputs = std::make_shared<const std::vector<TopicPartition>>(plan.inputs);
+  request(state.membership, kPatience, offsets_atom::value, Partitions{inputs})
+      .then([this, ref = entry.ref, plan = std::move(plan)](
+                const CommittedOffsets& committed) { restore(ref, plan, committed); },
+            [this, ref = entry.ref](const caf::error&) { closed(ref); });
+}
+
+void Supervisor::restore(TaskRef ref, const TaskPlan& plan, const CommittedOffsets& committed) {
+  Entry* entry = find(ref);
+  if (entry == nullptr) return;
+  if (entry->phase == Phase::kClosing) return closed(ref);
+  auto what = std::make_shared<const RestoreRequest>(RestoreRequest{plan, *committed, entry->cancelled});
+  request(state.restorer, kPatience, restore_atom::value, RestoreRequestPtr{std::move(what)})
+      .then([this, ref](const RestoreAnswer& answer) { on_restored(ref, answer); },
+            [this, ref](const caf::error&) {
+              on_restored(ref, {nullptr, Status::internal("the restorer has ended")});
+            });
+}
+
+void Supervisor::on_restored(TaskRef ref, const RestoreAnswer& answer) {
+  Entry* entry = find(ref);
+  if (entry == nullptr) return;
+  if (entry->phase == Phase::kClosing) {
+    if (answer.task) static_cast<void>(answer.task->engines.close());
+    return closed(ref);
+  }
+  if (!answer.status.ok()) return on_failed({ref, answer.status});
+  entry->phase = Phase::kActive;
+  entry->handle = spawn<TaskActor>(state.app, SupervisorHandle{this}, state.committer, ref, answer.task);
+  send(state.committer, join_atom::value, CommitMember{ref, *entry->handle, entry->driver, entry->epoch});
+}
+
+void Supervisor::on_running(TaskRef ref) {
+  Entry* entry = find(ref);
+  if (entry == nullptr || entry->phase != Phase::kActive) return;
+  entry->running = true;
+  state.app->board.set_task_state(ref.id, TaskState::kRunning);
+  state.app->directory.add(ref.id, *entry->handle);
+  show_state();
+}
+
+void Supervisor::on_failed(const TaskFailure& failure) {
+  Entry* entry = find(failure.task);
+  if (entry == nullptr || entry->phase == Phase::kWaiting || entry->phase == Phase::kClosing) return;
+  entry->failures = failure.progressed ? 1 : entry->failures + 1;
+  const std::string id = to_string(failure.task.id);
+  state.app->registry.counter("millrace_task_failures_total", "Attempts at tasks that ended in a failure.", {{"task", id}}).add();
+  state.app->board.update_task(failure.task.id, [&](TaskStatus& status) {
+    ++status.restarts;
+    status.error = failure.status.message();
+  });
+  const auto& config = state.app->config;
+  if (is_final(failure.status) || entry->failures > config.task_restart_limit) {
+    const std::string text = "task " + id + " failed" +
+                             (is_final(failure.status) ? "" : " " + std::to_string(entry->failures) + " times in a row") +
+                             ": " + failure.status.message();
+    return on_stop(Status{failure.status.code(), text});
+  }
+  state.app->log.warn("task " + id + " failed (" + std::to_string(entry->failures) + " of " +
+                      std::to_string(config.task_restart_limit) + "): " + failure.status.to_string());
+  entry->restart = true;
+  if (!entry->handle) {
+    entry->phase = Phase::kClosing;
+    return closed(failure.task);
+  }
+  close({failure.task.id}, false);
+  show_state();
+}
+
+// Closes tasks in whatever phase they are; with `flush` what they have processed is committed first.
+void Supervisor::close(const std::vector<TaskId>& ids, bool flush) {
+  std::vector<TaskRef> to_flush;
+  std::vector<TaskRef> at_once;
+  for (const TaskId id : ids) {
+    const auto found = state.tasks.find(id);
+    if (found == state.tasks.end()) continue;
+    Entry& entry = found->second;
+    const Phase phase = entry.phase;
+    if (phase == Phase::kClosing) {
+      entry.next_epoch.reset();
+      entry.restart = entry.restart && !state.stopping && !state.revoking.contains(id);
+      continue;
+    }
+    entry.phase = Phase::kClosing;
+    state.app->directory.remove(id);
+    if (phase == Phase::kRestoring) {
+      *entry.cancelled = true;  // Its answer closes it.
+    } else if (phase == Phase::kWaiting) {
+      at_once.push_back(entry.ref);
+    } else {
+      send(*entry.handle, drain_atom::value);
+      if (entry.running) state.app->board.set_task_state(id, TaskState::kSuspended);
+      (flush && entry.running ? to_flush : at_once).push_back(entry.ref);
+    }
+  }
+  close_actors(at_once, false);
+  if (to_flush.empty()) return;
+  std::vector<TaskId> flushed;
+  for (const TaskRef ref : to_flush) flushed.push_back(ref.id);
+  request(state.committer, kFlushTimeout, flush_atom::value, flushed)
+      .then([this, to_flush](caf::unit_t) { close_actors(to_flush, true); },
+            [this, to_flush](const caf::error&) {
+              state.app->log.warn("tasks could not commit in time before they were closed; their last records are "
+                                  "processed again by the next owner");
+              close_actors(to_flush, true);
+            });
+}
+
+void Supervisor::close_actors(const std::vector<TaskRef>& tasks, bool checkpoint) {
+  for (const TaskRef ref : tasks) {
+    Entry* entry = find(ref);
+    if (entry == nullptr) continue;
+    if (!entry->handle) {
+      closed(ref);
+      continue;
+    }
+    send(state.committer, leave_atom::value, ref);
+    request(*entry->handle, kCloseTimeout, close_atom::value, checkpoint)
+        .then([this, ref](caf::unit_t) { closed(ref); },
+              [this, ref](const caf::error&) {
+                state.app->log.warn("task " + to_string(ref.id) + " did not close in time");
+                closed(ref);
+              });
+  }
+}
+
+void Supervisor::closed(TaskRef ref) {
+  Entry* entry = find(ref);
+  if (entry == nullptr) return;
+  entry->handle.reset();
+  state.app->board.set_task_state(ref.id, TaskState::kClosed);
+  state.revoking.erase(ref.id);
+  if (!state.stopping && entry->next_epoch) {
+    entry->epoch = *entry->next_epoch;
+    entry->next_epoch.reset();
+    entry->restart = false;
+    begin(*entry);
+  } else if (!state.stopping && entry->restart) {
+    entry->restart = false;
+    entry->phase = Phase::kWaiting;
+    const auto& config = state.app->config;
+    const auto doublings = std::min<std::size_t>(entry->failures - 1, 16);
+    const auto pause = std::min(config.task_restart_backoff * (1 << doublings), config.task_restart_backoff_max);
+    delayed_send(this, pause, start_atom::value, ref);
+  } else {
+    state.tasks.erase(ref.id);
+    state.app->board.remove_task(ref.id);
+  }
+  answer_if_closed();
+  finish_if_closed();
+  show_state();
+}
+
+// --- The end --------------------------------------------------------------------------------------------------------
+
+// The order of an orderly stop: no more records, commit, checkpoint, engines closed; leave the group; the other actors.
+void Supervisor::on_stop(const Status& why) {
+  if (state.stopping) return;
+  state.stopping = true;
+  state.error = why;
+  state.app->board.set_app_state(AppState::kPendingShutdown, why.ok() ? "" : why.message());
+  std::vector<TaskId> all;
+  for (auto& [id, entry] : state.tasks) {
+    entry.restart = false;
+    all.push_back(id);
+  }
+  close(all, true);
+  finish_if_closed();
+}
+
+void Supervisor::finish_if_closed() {
+  if (!state.stopping || !state.tasks.empty()) return;
+  if (!state.membership) return;
+  const auto last = [this] {
+    send(state.restorer, stop_atom::value);
+    state.app->directory.clear();
+    state.app->board.set_app_state(state.error.ok() ? AppState::kStopped : AppState::kError, state.error.message());
+    state.membership = nullptr;
+    state.committer = nullptr;
+    state.restorer = nullptr;
+    quit();
+  };
+  const auto stop_committer = [this, last] {
+    request(state.committer, kLeaveTimeout, stop_atom::value).then([last](caf::unit_t) { last(); }, [last](const caf::error&) { last(); });
+  };
+  request(state.membership, kLeaveTimeout, stop_atom::value)
+      .then([stop_committer](caf::unit_t) { stop_committer(); }, [stop_committer](const caf::error&) { stop_committer(); });
+}
+
+void Supervisor::show_state() {
+  if (state.stopping) return;
+  const bool all_running = std::all_of(state.tasks.begin(), state.tasks.end(), [](const auto& task) { return task.second.running && task.second.phase == Phase::kActive; });
+  state.app->board.set_app_state(state.rebalancing ? AppState::kRebalancing
+                                 : all_running     ? AppState::kRunning
+                                                   : AppState::kRestoring);
+}
+
+}  // namespace millrace

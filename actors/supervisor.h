@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "actors/app_context.h"
+#include "actors/messages.h"
+#include "runtime/kafka/group_member.h"
+
+namespace millrace {
+
+/// What the Supervisor holds; destroyed when the actor quits.
+struct SupervisorState {
+  /// Where an attempt at a task stands. The states that users see are on the StatusBoard.
+  enum class Phase : std::uint8_t {
+    kRestoring,  // Membership or the restorer has it.
+    kActive,     // The task actor lives.
+    kWaiting,    // It failed; the next attempt is due later.
+    kClosing,    // It is not wanted; its engines are being closed.
+  };
+  struct Entry {
+    TaskRef ref;
+    Phase phase = Phase::kRestoring;
+    TopicPartition driver;
+    std::uint64_t epoch = 0;
+    std::shared_ptr<std::atomic<bool>> cancelled;  // Of the restore.
+    std::optional<TaskHandle> handle;
+    bool running = false;
+    std::size_t failures = 0;                      // In a row, without progress.
+    std::optional<std::uint64_t> next_epoch;       // Assigned again while closing.
+    bool restart = false;                          // Closing because it failed: another attempt follows.
+  };
+
+  static constexpr const char* name = "millrace.supervisor";
+  std::shared_ptr<AppContext> app;
+  std::unique_ptr<GroupMember> member;  // Until Membership takes it.
+  MembershipHandle membership;
+  CommitterHandle committer;
+  RestorerHandle restorer;
+  std::map<TaskId, Entry> tasks;
+  std::uint64_t attempts = 0;
+  std::set<TaskId> revoking;  // Tasks whose closing the group waits for.
+  bool answer_due = false;
+  bool rebalancing = true;
+  bool stopping = false;
+  Status error;               // Why the app stops, if not because it was asked to.
+};
+
+/// The life of the app and of its tasks: creates, restarts and closes them, and answers the group when they are closed.
+///
+/// Scheduled; never blocks.
+class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState> {
+ public:
+  using Base = SupervisorHandle::stateful_base<SupervisorState>;
+  using Entry = SupervisorState::Entry;
+  Supervisor(caf::actor_config& config, std::shared_ptr<AppContext> app, std::unique_ptr<GroupMember> member);
+  SupervisorHandle::behavior_type make_behavior() override;
+
+ private:
+  void on_start();
+  void on_assigned(const AssignmentChange& change);
+  void on_revoked(const AssignmentChange& change);
+  void on_failed(const TaskFailure& failure);
+  void on_stop(const Status& why);
+
+  void begin(Entry& entry);
+  void restore(TaskRef ref, const TaskPlan& plan, const CommittedOffsets& committed);
+  void on_restored(TaskRef ref, const RestoreAnswer& answer);
+  void on_running(TaskRef ref);
+  void close(const std::vector<TaskId>& ids, bool flush);
+  void close_actors(const std::vector<TaskRef>& tasks, bool checkpoint);
+  void closed(TaskRef ref);
+
+  void answer_if_closed();
+  void finish_if_closed();
+  void show_state();
+  [[nodiscard]] std::vector<TaskId> tasks_of(const std::vector<TopicPartition>& partitions) const;
+  Entry* find(TaskRef ref);
+};
+
+}  // namespace millrace

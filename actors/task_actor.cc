@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "actors/task_actor.h"
+
+#include <algorithm>
+#include <caf/send.hpp>
+
+#include "actors/handlers.h"
+
+namespace millrace {
+namespace {
+
+// A lost wake-up costs this at most; also the pace of figures.
+constexpr std::chrono::milliseconds kTick{100};
+constexpr int kTicksPerPublish = 10;
+// Batches in one go, before the actor lets others have the thread.
+constexpr int kBatchesPerWake = 4;
+
+}  // namespace
+
+TaskActor::TaskActor(caf::actor_config& config, std::shared_ptr<AppContext> app, SupervisorHandle supervisor,
+                     CommitterHandle committer, TaskRef ref, RestoredTaskPtr restored)
+    : Base(config) {
+  state.app = std::move(app);
+  state.supervisor = std::move(supervisor);
+  state.committer = std::move(committer);
+  state.ref = ref;
+  state.restored = std::move(restored);
+  install_handlers(this, state.app->log);
+}
+
+TaskHandle::behavior_type TaskActor::make_behavior() {
+  if (auto status = create_task(); !status.ok()) fail(status);
+  delayed_send(this, kTick, tick_atom::value);
+  return {
+      [this](wake_atom) { on_wake(); },
+      [this](tick_atom) { on_tick(); },
+      [this](prepare_atom) { return on_prepare(); },
+      [this](committed_atom, const std::shared_ptr<const CommitPoint>& point) { on_committed(*point); },
+      [this](drain_atom) {
+        state.draining = true;
+        state.inputs.clear();
+      },
+      [this](close_atom, bool checkpoint) {
+        on_close(checkpoint);
+        quit();
+        return caf::unit;
+      },
+      [this](query_atom, const QueryPtr& query) {
+        if (state.started && !state.failed && state.task) query->answer(*state.task);
+      },
+  };
+}
+
+Status TaskActor::create_task() {
+  TaskSettings settings;
+  settings.on_decode_error = state.app->config.on_decode_error;
+  settings.on_error = state.app->config.on_error;
+  settings.checkpoint_interval = state.app->config.checkpoint_interval;
+  settings.checkpoint_bytes_max = state.app->config.checkpoint_bytes_max;
+  settings.forward_at_commit = state.app->config.cache_bytes_max > 0;
+  settings.log = [app = state.app](LogLevel level, const std::string& text) { app->log.write(level, text); };
+  auto task = Task::create(std::move(state.restored->plan), std::move(state.restored->engines),
+                           std::move(state.restored->start), *state.app->sink, state.app->clock, std::move(settings),
+                           state.app->budget, state.app->registry);
+  state.restored.reset();
+  if (!task) return task.error();
+  state.task = *std::move(task);
+  return {};
+}
+
+// Called when the first commit is durable: from here on the task may process.
+Status TaskActor::open_inputs() {
+  const auto& inputs = state.task->plan().inputs;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    auto wake = [woken = state.woken, self = TaskHandle{this}] {
+      if (!woken->exchange(true)) caf::anon_send(self, wake_atom::value);
+    };
+    auto input = state.app->data->open(inputs[i], state.task->position(i), std::move(wake));
+    if (!input) return input.error();
+    state.inputs.push_back(*std::move(input));
+  }
+  return {};
+}
+
+void TaskActor::on_wake() {
+  state.woken->store(false);
+  if (!state.started || state.draining || state.failed) return;
+  bool more = true;
+  for (int i = 0; more && i < kBatchesPerWake; ++i) {
+    auto progressed = pull();
+    if (!progressed) return fail(progressed.error());
+    more = *progressed;
+  }
+  if (more && !state.woken->exchange(true)) send(this, wake_atom::value);
+}
+
+// Takes and processes one batch. True if there was something to process.
+Result<bool> TaskActor::pull() {
+  Task& task = *state.task;
+  if (task.wants_commit()) {
+    // Memory is full of changes: only a commit and its checkpoint make room. The commit wakes us.
+    send(state.committer, commit_atom::value, state.ref.id);
+    return false;
+  }
+  const std::size_t batch_max = state.app->config.batch_records_max;
+  for (std::size_t i = 0; i < state.inputs.size(); ++i) {
+    if (task.buffered(i) > 0) continue;
+    auto batch = state.inputs[i]->take(batch_max);
+    if (!batch) return batch.error();
+    if (*batch) {
+      task.add(i, *std::move(batch));
+    } else {
+      task.set_caught_up(i, state.inputs[i]->caught_up());
+    }
+  }
+  auto processed = task.process(batch_max);
+  if (!processed) return processed.error();
+  if (*processed > 0) note_progress(true);
+  return *processed > 0;
+}
+
+// The gap is the longest time without progress while there was something to do.
+void TaskActor::note_progress(bool progressed) {
+  const auto now = state.app->clock.elapsed();
+  if (state.lag_since) {
+    auto& longest = state.task->metrics().gap_seconds();
+    const double seconds = std::chrono::duration<double>(now - *state.lag_since).count();
+    longest.set(std::max(longest.value(), seconds));
+  }
+  const bool lagging =
+      std::any_of(state.inputs.begin(), state.inputs.end(), [](const auto& input) { return input->lag() > 0; });
+  if (!lagging) {
+    state.lag_since.reset();
+  } else if (progressed || !state.lag_since) {
+    state.lag_since = now;
+  }
+}
+
+void TaskActor::on_tick() {
+  if (state.failed) return;
+  if (state.started && !state.draining) {
+    note_progress(false);
+    on_wake();
+    if (state.failed) return;
+    if (auto status = state.task->checkpoint_if_due(); !status.ok()) return fail(status);
+    state.task->maintain();
+  }
+  if (state.ticks++ % kTicksPerPublish == 0) publish();
+  delayed_send(this, kTick, tick_atom::value);
+}
+
+Prepared TaskActor::on_prepare() {
+  if (state.failed || !state.task) return {nullptr, true};
+  auto prepared = state.started ? state.task->prepare() : state.task->prepare_start();
+  if (!prepared) {
+    fail(prepared.error());
+    return {nullptr, true};
+  }
+  return {*std::move(prepared), false};
+}
+
+void TaskActor::on_committed(const CommitPoint& point) {
+  if (state.failed) return;
+  state.progressed = state.progressed || point.sources != state.task->commit_point().sources;
+  state.task->committed(point);
+  if (!state.started) {
+    state.started = true;
+    if (auto status = open_inputs(); !status.ok()) return fail(status);
+    send(state.supervisor, running_atom::value, state.ref);
+  }
+  if (auto status = state.task->checkpoint_if_due(); !status.ok()) return fail(status);
+  on_wake();
+}
+
+void TaskActor::on_close(bool checkpoint) {
+  state.inputs.clear();
+  if (!state.task) return;
+  if (checkpoint && !state.failed) {
+    if (auto status = state.task->close(); !status.ok()) {
+      state.app->log.warn("task " + to_string(state.ref.id) + ": " + status.message() +
+                          "; the next start reads the changelog from the last checkpoint on");
+    }
+  }
+  state.task.reset();
+}
+
+void TaskActor::publish() {
+  if (!state.task) return;
+  Task& task = *state.task;
+  state.app->board.update_task(state.ref.id, [&](TaskStatus& status) {
+    status.inputs.clear();
+    for (std::size_t i = 0; i < task.plan().inputs.size(); ++i) {
+      const auto& partition = task.plan().inputs[i];
+      const std::int64_t lag = i < state.inputs.size() ? state.inputs[i]->lag() : -1;
+      const std::int64_t unprocessed = static_cast<std::int64_t>(task.buffered(i));
+      status.inputs.push_back({partition, task.position(i), task.commit_point().sources.at(partition.topic),
+                               lag < 0 ? -1 : lag + unprocessed});
+      if (lag >= 0) task.metrics().input(i).lag.set(static_cast<double>(lag + unprocessed));
+    }
+    const auto figures = task.store_figures();
+    for (std::size_t i = 0; i < figures.size() && i < status.stores.size(); ++i) {
+      status.stores[i].entries = figures[i].entries_estimate;
+      status.stores[i].disk_bytes = figures[i].disk_bytes;
+    }
+  });
+}
+
+// The task is spent: the supervisor starts another from the commit point. Nothing uncommitted survives.
+void TaskActor::fail(const Status& status) {
+  if (state.failed) return;
+  state.failed = true;
+  state.inputs.clear();
+  send(state.supervisor, failed_atom::value, TaskFailure{state.ref, status, state.progressed});
+}
+
+}  // namespace millrace
