@@ -73,9 +73,12 @@ class Reader {
 namespace base64 = boost::beast::detail::base64;
 
 std::optional<std::string> decoded(std::string_view metadata) {
-  if (metadata.empty() || metadata.size() > kOffsetMetadataBytesMax) return std::nullopt;
+  // The decoder writes what it can of an incomplete last group, beyond decoded_size: whole groups only.
+  if (metadata.empty() || metadata.size() > kOffsetMetadataBytesMax || metadata.size() % 4 != 0) return std::nullopt;
   std::string bytes(base64::decoded_size(metadata.size()), '\0');
-  bytes.resize(base64::decode(bytes.data(), metadata.data(), metadata.size()).first);
+  const auto [written, read] = base64::decode(bytes.data(), metadata.data(), metadata.size());
+  if (metadata.substr(read).find_first_not_of('=') != std::string_view::npos) return std::nullopt;
+  bytes.resize(written);
   return bytes;
 }
 
