@@ -34,7 +34,8 @@ Result<std::size_t> Task::process(std::size_t records_max) {
     const auto records = input.batches.front()->records();
     if (input.next % kRecordsPerTrim == 0) {
       maintain();
-      prefetch(input, records.subspan(input.next, std::min(kRecordsPerTrim, records.size() - input.next)));
+      const auto next = records.subspan(input.next, std::min(kRecordsPerTrim, records.size() - input.next));
+      if (auto status = prefetch(input, next); !status.ok()) return status;
     }
     if (auto status = process_record(input, records[input.next]); !status.ok()) return status;
     ++done;
@@ -51,6 +52,7 @@ Result<std::size_t> Task::process(std::size_t records_max) {
 // nothing but doing it again, and outputs that left already may repeat (at-least-once).
 Status Task::process_record(Input& input, const RawRecord& record) {
   origin_ = {input.partition.topic, input.partition.partition, record.offset};
+  before_ = {stream_time_, input.partition_time, input.has_time};
   stream_time_ = std::max(stream_time_, record.timestamp);
   input.partition_time = std::max(input.partition_time, record.timestamp);
   input.has_time = true;
@@ -63,14 +65,16 @@ Status Task::process_record(Input& input, const RawRecord& record) {
   }
   try {
     if (auto status = input.source->receive(record); !status.ok()) {
-      return failed(record, input.on_decode_error, DropReason::kDecodeError, "cannot be decoded, " + status.message());
+      return failed(input, record, input.on_decode_error, DropReason::kDecodeError, "cannot be decoded, " + status.message());
     }
   } catch (const StoreFailure& failure) {
     return failure.status();
   } catch (const SinkFailure& failure) {
     return failure.status();
   } catch (const std::exception& error) {
-    return failed(record, input.on_error, DropReason::kUserError, error.what());
+    return failed(input, record, input.on_error, DropReason::kUserError, error.what());
+  } catch (...) {
+    return failed(input, record, input.on_error, DropReason::kUserError, "a serde threw something that is no std::exception");
   }
   if (may_skip_) {
     for (auto& store : stores_) store.cache->keep_record();
@@ -88,7 +92,7 @@ Status Task::process_record(Input& input, const RawRecord& record) {
 }
 
 // The record could not be processed. Skipped, it leaves no trace but the log line and the count.
-Status Task::failed(const RawRecord& record, ErrorPolicy policy, DropReason reason, const std::string& what) {
+Status Task::failed(Input& input, const RawRecord& record, ErrorPolicy policy, DropReason reason, const std::string& what) {
   const std::string text = "record " + to_string(origin_) + " (timestamp " +
                            std::to_string(to_millis(record.timestamp)) + "): " + what;
   if (policy == ErrorPolicy::kFail) {
@@ -98,6 +102,9 @@ Status Task::failed(const RawRecord& record, ErrorPolicy policy, DropReason reas
   if (may_skip_) {
     for (auto& store : stores_) store.cache->undo_record();
   }
+  stream_time_ = before_.stream_time;
+  input.partition_time = before_.partition_time;
+  input.has_time = before_.has_time;
   held_.clear();
   drop(reason);
   if (settings_.log) settings_.log(LogLevel::kWarn, text + "; skipped");
@@ -122,14 +129,19 @@ std::optional<std::size_t> Task::next_input() const {
   return best;
 }
 
-void Task::prefetch(const Input& input, std::span<const RawRecord> records) {
-  if (input.keyed_stores.empty()) return;
+Status Task::prefetch(const Input& input, std::span<const RawRecord> records) {
+  if (input.keyed_stores.empty()) return {};
   std::vector<std::string_view> keys;
   keys.reserve(records.size());
   for (const auto& record : records) {
     if (record.key) keys.push_back(*record.key);
   }
-  for (const std::size_t store : input.keyed_stores) stores_[store].cache->prefetch(keys);
+  try {
+    for (const std::size_t store : input.keyed_stores) stores_[store].cache->prefetch(keys);
+  } catch (const StoreFailure& failure) {
+    return failure.status();
+  }
+  return {};
 }
 
 void Task::send(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
@@ -195,6 +207,8 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
     return failure.status();
   } catch (const std::exception& error) {
     return Status::internal("task " + id_text_ + ", handing on a table's changes: " + error.what());
+  } catch (...) {
+    return Status::internal("task " + id_text_ + ", handing on a table's changes: something that is no std::exception");
   }
   if (!progressed_) return std::shared_ptr<const PreparedCommit>{};
   return produce_changes();
@@ -208,6 +222,17 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
 //   4. committed(): the changes wait in memory for the next checkpoint. A crash: they are read from the changelog.
 //   5. checkpoint(): the engines take them, atomically with their position.
 Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes() {
+  std::string at = "task " + id_text_;
+  try {
+    return produce_changes_of_stores(at);
+  } catch (const std::exception& error) {
+    return Status::internal(at + ": a value cannot be encoded: " + error.what());
+  } catch (...) {
+    return Status::internal(at + ": a value cannot be encoded: its serde threw something that is no std::exception");
+  }
+}
+
+Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(std::string& at) {
   auto commit = std::make_shared<PreparedCommit>();
   commit->task = plan_.id;
   commit->inputs = plan_.inputs;
@@ -222,6 +247,7 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes() {
     Store& store = stores_[i];
     auto acks = sink_.new_tracker();
     const TopicPartition& changelog = plan_.stores[i].changelog;
+    at = "task " + id_text_ + ", changelog " + to_string(changelog);
     for (const Change& change : store.cache->prepare()) {
       const auto status = sink_.produce(store.changelog, changelog.partition, change.key, change.changelog_value(),
                                         change.timestamp, nullptr, *acks);

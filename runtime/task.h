@@ -169,13 +169,15 @@ class Task final : public TaskContext {
   Status build();
   Result<SinkIndex> add_output(const std::string& topic);
 
-  void prefetch(const Input& input, std::span<const RawRecord> records);
+  Status prefetch(const Input& input, std::span<const RawRecord> records);
   [[nodiscard]] std::optional<std::size_t> next_input() const;
   Status process_record(Input& input, const RawRecord& record);
-  Status failed(const RawRecord& record, ErrorPolicy policy, DropReason reason, const std::string& what);
+  Status failed(Input& input, const RawRecord& record, ErrorPolicy policy, DropReason reason, const std::string& what);
   void produce(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
                Timestamp timestamp, const Headers* headers);
   Result<std::shared_ptr<const PreparedCommit>> produce_changes();
+  // May throw what a serde throws; `at` tells where it was then.
+  Result<std::shared_ptr<const PreparedCommit>> produce_changes_of_stores(std::string& at);
 
   const TaskPlan plan_;
   const std::string id_text_;
@@ -190,8 +192,16 @@ class Task final : public TaskContext {
   std::vector<Output> outputs_;
   std::vector<std::unique_ptr<Operator>> operators_;  // By node; null for nodes of other subtopologies.
 
+  // What a record has changed of the times, to put it back if the record is skipped.
+  struct Times {
+    Timestamp stream_time{};
+    Timestamp partition_time{};
+    bool has_time = false;
+  };
+
   // The record in hand.
   Origin origin_;
+  Times before_;
   Timestamp stream_time_{};
   std::uint32_t null_key_partition_ = 0;
   bool may_skip_ = false;  // Some input skips records whose processing fails: keep what it takes to undo one.
