@@ -529,7 +529,10 @@ class MergedScan final : public StateScan {
       }
       place_ = Place::kEngine;
       const std::string_view bytes = engine_->value();
-      const auto status = ops_.decode(bytes.substr(std::min(bytes.size(), kTimestampBytes)), decoded_.get());
+      if (bytes.size() < kTimestampBytes) {
+        throw StoreFailure(Status::internal("a stored value cannot be decoded: shorter than its timestamp"));
+      }
+      const auto status = ops_.decode(bytes.substr(kTimestampBytes), decoded_.get());
       if (!status.ok()) throw StoreFailure(Status::internal("a stored value cannot be decoded: " + status.message()));
       decoded_timestamp_ = read_timestamp(bytes);
       has_decoded_ = true;
