@@ -52,8 +52,8 @@ CommitterHandle::behavior_type Committer::make_behavior() {
           found->second.again = found->second.phase != CommitterState::Phase::kPreparing;
         }
       },
-      [this](flush_atom, const std::vector<TaskId>& ids) -> caf::typed_response_promise<caf::unit_t> {
-        auto promise = make_response_promise<caf::unit_t>();
+      [this](flush_atom, const std::vector<TaskId>& ids) -> caf::typed_response_promise<bool> {
+        auto promise = make_response_promise<bool>();
         CommitterState::Flush flush{{}, promise};
         for (const TaskId id : ids) {
           const auto found = state.members.find(id);
@@ -68,10 +68,12 @@ CommitterHandle::behavior_type Committer::make_behavior() {
         }
         return promise;
       },
-      [this](stop_atom) {
+      [this](stop_atom) -> caf::typed_response_promise<bool> {
         state.stopped = true;
+        auto promise = make_response_promise<bool>();
+        promise.deliver(true);
         quit();
-        return caf::unit;
+        return promise;
       },
   };
 }
@@ -171,7 +173,7 @@ void Committer::finished(TaskRef task) {
   std::erase_if(state.flushes, [&](CommitterState::Flush& flush) {
     flush.waiting.erase(task);
     if (!flush.waiting.empty()) return false;
-    flush.promise.deliver(caf::unit);
+    flush.promise.deliver(true);
     return true;
   });
 }

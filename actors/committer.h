@@ -31,7 +31,7 @@ struct CommitterState {
   };
   struct Flush {
     std::set<TaskRef> waiting;  // Tasks that still have something to commit.
-    caf::typed_response_promise<caf::unit_t> promise;
+    caf::typed_response_promise<bool> promise;
   };
 
   static constexpr const char* name = "millrace.committer";

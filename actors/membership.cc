@@ -45,12 +45,15 @@ MembershipHandle::behavior_type Membership::make_behavior() {
         state.revocation.reset();
         if (auto status = state.member->answer_revoked(); !status.ok()) state.app->log.warn(status.message());
       },
-      [this](stop_atom) {
+      [this](stop_atom) -> caf::typed_response_promise<bool> {
         state.stopped = true;
-        void_commits({});
+        state.owned.clear();
+        send_commits();  // Answers all of them: nothing is owned.
         state.member->close();
+        auto promise = make_response_promise<bool>();
+        promise.deliver(true);
         quit();
-        return caf::unit;
+        return promise;
       },
   };
 }

@@ -4,7 +4,6 @@
 #include <caf/allowed_unsafe_message_type.hpp>
 #include <caf/atom.hpp>
 #include <caf/typed_actor.hpp>
-#include <caf/unit.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -127,7 +126,7 @@ using TaskHandle =
                      caf::replies_to<prepare_atom>::with<Prepared>,
                      caf::reacts_to<committed_atom, std::shared_ptr<const CommitPoint>>,
                      caf::reacts_to<drain_atom>,
-                     caf::replies_to<close_atom, bool>::with<caf::unit_t>,  // true: checkpoint what is committed.
+                     caf::replies_to<close_atom, bool>::with<bool>,  // true: checkpoint what is committed.
                      caf::reacts_to<query_atom, QueryPtr>>;
 
 /// A task as the committer knows it.
@@ -142,14 +141,14 @@ using CommitterHandle =
     caf::typed_actor<caf::reacts_to<poll_atom>, caf::reacts_to<join_atom, CommitMember>,
                      caf::reacts_to<leave_atom, TaskRef>, caf::reacts_to<commit_atom, TaskId>,
                      // Answers once everything the tasks had processed is committed, or they are gone.
-                     caf::replies_to<flush_atom, std::vector<TaskId>>::with<caf::unit_t>,
-                     caf::replies_to<stop_atom>::with<caf::unit_t>>;
+                     caf::replies_to<flush_atom, std::vector<TaskId>>::with<bool>,
+                     caf::replies_to<stop_atom>::with<bool>>;
 
 using MembershipHandle =
     caf::typed_actor<caf::reacts_to<poll_atom>, caf::replies_to<commit_atom, CommitRequests>::with<CommitResults>,
                      caf::replies_to<offsets_atom, Partitions>::with<CommittedOffsets>,
                      caf::reacts_to<answer_atom>,  // The tasks of a revocation are closed.
-                     caf::replies_to<stop_atom>::with<caf::unit_t>>;
+                     caf::replies_to<stop_atom>::with<bool>>;
 
 using RestorerHandle = caf::typed_actor<caf::replies_to<restore_atom, RestoreRequestPtr>::with<RestoreAnswer>,
                                         caf::reacts_to<stop_atom>>;

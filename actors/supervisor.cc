@@ -250,7 +250,7 @@ void Supervisor::close(const std::vector<TaskId>& ids, bool flush) {
   std::vector<TaskId> flushed;
   for (const TaskRef ref : to_flush) flushed.push_back(ref.id);
   request(state.committer, kFlushTimeout, flush_atom::value, flushed)
-      .then([this, to_flush](caf::unit_t) { close_actors(to_flush, true); },
+      .then([this, to_flush](bool) { close_actors(to_flush, true); },
             [this, to_flush](const caf::error&) {
               state.app->log.warn("tasks could not commit in time before they were closed; their last records are "
                                   "processed again by the next owner");
@@ -268,7 +268,7 @@ void Supervisor::close_actors(const std::vector<TaskRef>& tasks, bool checkpoint
     }
     send(state.committer, leave_atom::value, ref);
     request(*entry->handle, kCloseTimeout, close_atom::value, checkpoint)
-        .then([this, ref](caf::unit_t) { closed(ref); },
+        .then([this, ref](bool) { closed(ref); },
               [this, ref](const caf::error&) {
                 state.app->log.warn("task " + to_string(ref.id) + " did not close in time");
                 closed(ref);
@@ -333,10 +333,10 @@ void Supervisor::finish_if_closed() {
     quit();
   };
   const auto stop_committer = [this, last] {
-    request(state.committer, kLeaveTimeout, stop_atom::value).then([last](caf::unit_t) { last(); }, [last](const caf::error&) { last(); });
+    request(state.committer, kLeaveTimeout, stop_atom::value).then([last](bool) { last(); }, [last](const caf::error&) { last(); });
   };
   request(state.membership, kLeaveTimeout, stop_atom::value)
-      .then([stop_committer](caf::unit_t) { stop_committer(); }, [stop_committer](const caf::error&) { stop_committer(); });
+      .then([stop_committer](bool) { stop_committer(); }, [stop_committer](const caf::error&) { stop_committer(); });
 }
 
 void Supervisor::show_state() {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <caf/send.hpp>
+#include <caf/typed_response_promise.hpp>
 
 #include "actors/handlers.h"
 
@@ -40,10 +41,12 @@ TaskHandle::behavior_type TaskActor::make_behavior() {
         state.draining = true;
         state.inputs.clear();
       },
-      [this](close_atom, bool checkpoint) {
+      [this](close_atom, bool checkpoint) -> caf::typed_response_promise<bool> {
         on_close(checkpoint);
+        auto promise = make_response_promise<bool>();
+        promise.deliver(true);  // Before quit(), which answers what is open with an error.
         quit();
-        return caf::unit;
+        return promise;
       },
       [this](query_atom, const QueryPtr& query) {
         if (state.started && !state.failed && state.task) query->answer(*state.task);
