@@ -27,7 +27,9 @@ class TableOperator : public Operator, public Receiver<K, V> {
   /// Hands on the latest value of each key changed since the last commit, in order of first change.
   void flush() final {
     if (!forward_at_commit_ || outputs_.empty()) return;
-    for (const StateEntry* entry : store_.dirty()) forward(*entry);
+    // Operators behind the table may change its store meanwhile: that is logged, but not handed on.
+    const std::size_t changed = store_.dirty().size();
+    for (std::size_t i = 0; i < changed; ++i) forward(*store_.dirty()[i]);
   }
 
  protected:
