@@ -9,7 +9,7 @@
 namespace millrace {
 namespace {
 
-constexpr std::chrono::milliseconds kPollWait{5};
+constexpr std::chrono::milliseconds kPollWait{10};  // Also how long a message may wait.
 // A task that is busy with one batch, or blocked on a full producer, answers late; this is when it is given up.
 constexpr std::chrono::seconds kPrepareTimeout{300};
 // Longer than any broker outage that is to be survived: Membership answers when the outcome is definite.

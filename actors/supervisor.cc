@@ -53,6 +53,7 @@ SupervisorHandle::behavior_type Supervisor::make_behavior() {
 }
 
 void Supervisor::on_start() {
+  state.rebalances = &state.app->registry.counter("millrace_rebalances_total", "Assignments this instance was given.");
   state.app->board.set_app_state(AppState::kRebalancing);
   const SupervisorHandle self{this};
   state.membership = spawn<Membership, caf::detached>(state.app, self, std::move(state.member));
@@ -77,14 +78,18 @@ std::vector<TaskId> Supervisor::tasks_of(const std::vector<TopicPartition>& part
 void Supervisor::on_assigned(const AssignmentChange& change) {
   if (state.stopping) return;
   state.rebalancing = false;
-  auto& rebalances = state.app->registry.counter("millrace_rebalances_total", "Assignments this instance was given.");
-  rebalances.add();
+  state.rebalances->add();
   for (const TaskId id : tasks_of(change.partitions)) {
     const auto& driver = state.app->subtopologies[static_cast<std::size_t>(id.subtopology)].driver;
     const auto found = state.tasks.find(id);
-    if (found != state.tasks.end() && found->second.phase == Phase::kClosing) {
-      found->second.next_epoch = change.epoch;
-      continue;
+    if (found != state.tasks.end()) {
+      // Still here under an older epoch, under which nothing can be committed any more: close it, then begin anew.
+      if (found->second.phase != Phase::kClosing) close({id}, false);
+      const auto closing = state.tasks.find(id);
+      if (closing != state.tasks.end()) {
+        closing->second.next_epoch = change.epoch;
+        continue;
+      }
     }
     Entry& entry = state.tasks[id];
     entry = {};
@@ -321,8 +326,8 @@ void Supervisor::on_stop(const Status& why) {
 }
 
 void Supervisor::finish_if_closed() {
-  if (!state.stopping || !state.tasks.empty()) return;
-  if (!state.membership) return;
+  if (!state.stopping || state.finishing || !state.tasks.empty()) return;
+  state.finishing = true;
   const auto last = [this] {
     send(state.restorer, stop_atom::value);
     state.app->directory.clear();

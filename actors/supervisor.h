@@ -50,6 +50,8 @@ struct SupervisorState {
   bool answer_due = false;
   bool rebalancing = true;
   bool stopping = false;
+  bool finishing = false;     // All tasks are closed; the other actors are being stopped.
+  metrics::Counter* rebalances = nullptr;
   Status error;               // Why the app stops, if not because it was asked to.
 };
 

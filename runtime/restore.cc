@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "millrace/serde.h"
+#include "stores/key_order.h"
 
 namespace millrace {
 namespace {
@@ -17,7 +18,7 @@ class EngineLoader {
       : place_(place), lineage_(lineage), clock_(clock) {}
 
   void add(const LogRecord& record) {
-    Item item{store(*record.key), std::nullopt, items_.size()};
+    Item item{store(*record.key), std::nullopt};
     if (record.value) {
       scratch_.clear();
       Serde<std::int64_t>::encode(to_millis(record.timestamp), scratch_);
@@ -31,14 +32,12 @@ class EngineLoader {
 
   // After this the engine holds the changelog up to `next_offset`.
   Status write(std::int64_t next_offset) {
-    std::sort(items_.begin(), items_.end(), [](const Item& a, const Item& b) {
-      const int order = a.key.compare(b.key);
-      return order != 0 ? order < 0 : a.sequence > b.sequence;
-    });
+    sort_by_key(items_, [](const Item& item) { return item.key; });
     std::vector<EngineChange> changes;
     changes.reserve(items_.size());
     for (const Item& item : items_) {
-      if (changes.empty() || changes.back().key != item.key) changes.push_back({item.key, item.value});
+      if (!changes.empty() && changes.back().key == item.key) changes.pop_back();  // The later record of a key counts.
+      changes.push_back({item.key, item.value});
     }
     const StoreCheckpoint store{place_.index, changes, {lineage_, next_offset, clock_.now()}};
     auto status = place_.engine->apply({{&store, 1}, {}});
@@ -52,7 +51,6 @@ class EngineLoader {
   struct Item {
     std::string_view key;
     std::optional<std::string_view> value;
-    std::size_t sequence;
   };
   static constexpr std::size_t kBlockBytes = std::size_t{256} << 10;
 
@@ -212,7 +210,14 @@ class Restore {
     StoreStart& store = start_.stores[i];
     auto from = usable_position(i);
     if (!from) return from.error();
-    store.restored_from = std::max(*from, logs_[i].start);
+    store.restored_from = *from;
+    if (*from < logs_[i].start && *from < store.committed_end) {
+      return Status::corruption("changelog " + to_string(changelog) + " begins at offset " +
+                                std::to_string(logs_[i].start) + ", but the state must be read from " +
+                                std::to_string(*from) +
+                                " on: records were deleted from it (retention, or DeleteRecords), so the state cannot "
+                                "be restored; reset the application, and set the topic's cleanup.policy to compact");
+    }
     EngineLoader loader{engines_.places()[i], start_.point.lineage, clock_};
     observer_.progress(i, store.restored_from, store.committed_end);
 

@@ -112,6 +112,7 @@ Status Task::failed(Input& input, const RawRecord& record, ErrorPolicy policy, D
 }
 
 std::optional<std::size_t> Task::next_input() const {
+  if (inputs_.size() == 1) return inputs_[0].buffered > 0 ? std::optional<std::size_t>{0} : std::nullopt;
   std::optional<std::size_t> best;
   Timestamp lowest{};
   for (std::size_t i = 0; i < inputs_.size(); ++i) {

@@ -11,12 +11,16 @@
 #include <new>
 
 #include "stores/change_set.h"
+#include "stores/key_order.h"
 
 namespace millrace {
 namespace {
 
 // Index slot, ring slot and allocator overhead of an entry, for the budget.
 constexpr std::size_t kEntryOverheadBytes = 40;
+
+// However small the budget: changes are collected up to this before they ask for a commit.
+constexpr std::size_t kChangesBytesMin = std::size_t{1} << 20;
 
 // A hash is spread already: the map needs no second one.
 struct SpreadHash {
@@ -402,8 +406,7 @@ std::vector<EngineChange> StateCache::uncheckpointed() {
     const Change& change = *entry->committed_;
     changes.push_back({change.key, change.deleted ? std::nullopt : std::optional{change.engine_value}});
   }
-  std::sort(changes.begin(), changes.end(),
-            [](const EngineChange& a, const EngineChange& b) { return a.key < b.key; });
+  sort_by_key(changes, [](const EngineChange& change) { return change.key; });
   return changes;
 }
 
@@ -446,7 +449,7 @@ bool StateCache::wants_checkpoint() const {
   const Impl& my = *impl_;
   if (my.budget.bytes_used <= my.budget.bytes_max) return false;
   const std::size_t share = my.budget.bytes_max / std::max<std::size_t>(1, my.budget.caches);
-  return my.dirty_bytes + my.committed_bytes > share / 2 && (!my.dirty.empty() || !my.pinned.empty());
+  return my.dirty_bytes + my.committed_bytes > std::max(share / 2, kChangesBytesMin);
 }
 
 StateCache::Figures StateCache::figures() const {

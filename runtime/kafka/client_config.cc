@@ -38,7 +38,7 @@ void add_defaults(Properties& properties, const Config& config, ClientRole role,
       // Both limits count per partition and must hold more than a second of its peak rate: a
       // partition over either is looked at again only a second later (librdkafka 2.0.2).
       properties.emplace_back("queued.min.messages", "1000000");
-      properties.emplace_back("queued.max.messages.kbytes", "65536");
+      properties.emplace_back("queued.max.messages.kbytes", "16384");
       properties.emplace_back("fetch.message.max.bytes", "4194304");
       properties.emplace_back("fetch.wait.max.ms", "50");
       properties.emplace_back("check.crcs", "false");
