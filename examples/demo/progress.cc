@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kLogLinesMax = 1000;  // Between two views.
 constexpr std::chrono::milliseconds kPlainEvery{1000};
+constexpr std::chrono::seconds kRateOver{2};
 
 std::string bytes(std::int64_t count) {
   constexpr std::array kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
@@ -89,28 +90,29 @@ void Progress::print_log() {
   for (const auto& line : lines) std::cout << line << '\n';
 }
 
+// Records per second since the oldest sample that is kept.
+double Progress::rate(Steady::time_point now, std::int64_t records_in) {
+  samples_.emplace_back(now, records_in);
+  while (samples_.size() > 2 && now - samples_[1].first >= kRateOver) samples_.pop_front();
+  const auto& [since, records] = samples_.front();
+  const double seconds = std::chrono::duration<double>(now - since).count();
+  return seconds > 0
+             ? static_cast<double>(std::max<std::int64_t>(records_in - records, 0)) / seconds
+             : 0;
+}
+
 void Progress::show(const Figures& figures) {
   const auto now = Steady::now();
   if (!is_terminal_ && now - last_shown_ < kPlainEvery) return;
   last_shown_ = now;
-  const double seconds = std::chrono::duration<double>(now - last_sample_).count();
-  if (seconds > 0) {
-    // Smoothed on a terminal, where views are a fraction of a second apart.
-    const double latest =
-        static_cast<double>(std::max<std::int64_t>(figures.records_in - last_records_, 0)) /
-        seconds;
-    rate_ = rate_ == 0 || !is_terminal_ ? latest : rate_ * 0.75 + latest * 0.25;
-  }
-  last_sample_ = now;
-  last_records_ = figures.records_in;
-
+  const double per_second = rate(now, figures.records_in);
   const auto elapsed = std::chrono::duration_cast<std::chrono::seconds>(now - begin_).count();
   const std::string line_end = is_terminal_ ? "\n\x1b[2K" : "   ";
   // The cursor goes back to the first line of the last view, which is written over.
   if (lines_shown_ > 0) std::cout << "\x1b[" << lines_shown_ << "A\x1b[J";
   print_log();
   std::cout << std::to_string(elapsed) << " s  " << figures.state << "  in "
-            << grouped(figures.records_in) << "  " << grouped(whole(rate_)) << "/s  lag "
+            << grouped(figures.records_in) << "  " << grouped(whole(per_second)) << "/s  lag "
             << grouped(figures.lag) << line_end << "keys " << grouped(figures.keys) << "  store "
             << bytes(figures.disk_bytes) << " on disk, " << bytes(figures.cache_bytes)
             << " cached  commits " << grouped(figures.commits) << "  alerts "

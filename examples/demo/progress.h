@@ -4,9 +4,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "bank.h"
@@ -54,13 +56,12 @@ class Progress {
  private:
   using Steady = std::chrono::steady_clock;
   void print_log();
+  double rate(Steady::time_point now, std::int64_t records_in);
 
   const bool is_terminal_;
   const Steady::time_point begin_ = Steady::now();
   Steady::time_point last_shown_{};
-  Steady::time_point last_sample_ = begin_;
-  std::int64_t last_records_ = 0;
-  double rate_ = 0;
+  std::deque<std::pair<Steady::time_point, std::int64_t>> samples_;  // Records in, the last 2 s.
   std::size_t lines_shown_ = 0;
 
   std::mutex mutex_;  // Guards log_.
