@@ -92,6 +92,7 @@ void Progress::print_log() {
 
 // Records per second since the oldest sample that is kept.
 double Progress::rate(Steady::time_point now, std::int64_t records_in) {
+  if (records_in == 0) samples_.clear();  // Time before the first record does not count.
   samples_.emplace_back(now, records_in);
   while (samples_.size() > 2 && now - samples_[1].first >= kRateOver) samples_.pop_front();
   const auto& [since, records] = samples_.front();
