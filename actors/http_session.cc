@@ -186,13 +186,13 @@ void HttpSession::refuse(HttpResponse response) {
 }
 
 void HttpSession::on_read_error(Error error) {
-  static const auto& http_category = http::make_error_code(http::error::end_of_stream).category();
+  static const auto* http_category = &http::make_error_code(http::error::end_of_stream).category();
   if (error == http::error::header_limit || error == http::error::buffer_overflow) {
     refuse(http_error(431, "header_too_large", "the header is larger than this server accepts"));
   } else if (error == http::error::body_limit) {
     refuse(http_error(413, "body_too_large", "the body is larger than this server accepts"));
   } else if (error != http::error::end_of_stream && error != http::error::partial_message &&
-             error.category() == http_category) {
+             error.category() == *http_category) {
     refuse(http_error(400, "bad_request", "malformed request: " + error.message()));
   }
   // Otherwise the client has gone or its time is up, and the session ends here.

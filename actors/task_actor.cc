@@ -105,6 +105,8 @@ Result<bool> TaskActor::pull() {
     send(state.committer, commit_atom::value, state.ref.id);
     return false;
   }
+  // Brokers are behind: waiting in produce() would hold a thread that other actors need. The tick looks again.
+  if (state.app->producer->queued() > state.app->producer_queue_high) return false;
   const std::size_t batch_max = state.app->config.batch_records_max;
   for (std::size_t i = 0; i < state.inputs.size(); ++i) {
     if (task.buffered(i) > 0) continue;
