@@ -61,14 +61,14 @@ struct App::Impl {
   ~Impl() { stop(); }
 
   void start() {
-    if (system) throw ConfigError("start() was called before; one App object runs once");
+    if (started) throw ConfigError("start() was called before; one App object runs once");
     if (auto problems = context->config.problems(); !problems.empty()) throw ConfigError(joined(problems));
     for (const auto& warning : context->config.warnings()) context->log.warn(warning);
     // The HTTP port first: a taken one is known at once.
     if (!context->config.http.empty()) {
-      auto started = Gateway::start(*context);
-      if (!started) throw ConfigError("http: " + started.error().message());
-      gateway = *std::move(started);
+      auto served = Gateway::start(*context);
+      if (!served) throw ConfigError("http: " + served.error().message());
+      gateway = *std::move(served);
       context->log.info("HTTP on " + gateway->address());
     }
     try {
@@ -81,6 +81,7 @@ struct App::Impl {
       drivers.erase(std::unique(drivers.begin(), drivers.end()), drivers.end());
       if (auto status = (*member)->subscribe(drivers); !status.ok()) throw StatusError(status);
       system = std::make_unique<ActorSystem>(context->config.threads);
+      started = true;
       supervisor = system->system.spawn<Supervisor>(context, *std::move(member));
       caf::anon_send(supervisor, start_atom::value);
     } catch (...) {
@@ -111,6 +112,7 @@ struct App::Impl {
   std::unique_ptr<metrics::ProcessMetrics> process;
   std::unique_ptr<Gateway> gateway;
   std::unique_ptr<ActorSystem> system;
+  bool started = false;  // Stays so after stop().
   SupervisorHandle supervisor;
 };
 

@@ -181,7 +181,10 @@ void Supervisor::on_restored(TaskRef ref, const RestoreAnswer& answer) {
     if (answer.task) static_cast<void>(answer.task->engines.close());
     return closed(ref);
   }
-  if (!answer.status.ok()) return on_failed({ref, answer.status});
+  if (!answer.status.ok()) {
+    entry->phase = Phase::kFailed;
+    return on_failed({ref, answer.status});
+  }
   entry->phase = Phase::kActive;
   entry->handle = spawn<TaskActor>(state.app, SupervisorHandle{this}, state.committer, ref, answer.task);
   send(state.committer, join_atom::value, CommitMember{ref, *entry->handle, entry->driver, entry->epoch});
@@ -242,7 +245,7 @@ void Supervisor::close(const std::vector<TaskId>& ids, bool flush) {
     state.app->directory.remove(id);
     if (phase == Phase::kRestoring) {
       *entry.cancelled = true;  // Its answer closes it.
-    } else if (phase == Phase::kWaiting) {
+    } else if (phase == Phase::kWaiting || phase == Phase::kFailed) {
       at_once.push_back(entry.ref);
     } else {
       send(*entry.handle, drain_atom::value);

@@ -2,12 +2,14 @@
 #include "stores/rocksdb_options.h"
 
 #include <rocksdb/cache.h>
+#include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_buffer_manager.h>
 
 #include <algorithm>
+#include <cstdarg>
 #include <cstdint>
 
 #include "stores/rocksdb_chain.h"
@@ -26,7 +28,6 @@ constexpr std::size_t kManifestBytesMax = std::size_t{4} << 20;
 constexpr std::size_t kPreallocationBytes = std::size_t{64} << 10;
 constexpr std::uint64_t kFileBytes = std::uint64_t{32} << 20;
 constexpr std::uint64_t kSyncBytes = std::uint64_t{1} << 20;
-constexpr std::size_t kLogBytesMax = std::size_t{1} << 20;
 constexpr int kOpenFilesMax = 128;
 constexpr double kBloomBitsPerKey = 10;
 // The newest that RocksDB 7.8 reads; 9.10 would write 6, and a downgrade would find corruption.
@@ -40,6 +41,15 @@ class NoAutomaticRecovery final : public rocksdb::EventListener {
                             bool* automatic) override {
     *automatic = false;
   }
+};
+
+// RocksDB's own log is a file beside the data: on a full disk its second write runs into an
+// assertion and ends the process. What matters comes back as a Status.
+class NoLogFile final : public rocksdb::Logger {
+ public:
+  NoLogFile() : rocksdb::Logger(rocksdb::InfoLogLevel::FATAL_LEVEL) {}
+  using rocksdb::Logger::Logv;
+  void Logv(const char* /*format*/, std::va_list /*arguments*/) override {}
 };
 
 rocksdb::DBOptions database_options(const RocksDbBudget& budget, rocksdb::Env* env) {
@@ -62,9 +72,7 @@ rocksdb::DBOptions database_options(const RocksDbBudget& budget, rocksdb::Env* e
   options.skip_stats_update_on_db_open = true;
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
-  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  options.keep_log_file_num = 2;
-  options.max_log_file_size = kLogBytesMax;
+  options.info_log = std::make_shared<NoLogFile>();
   options.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(
       std::max<std::size_t>(budget.write_buffer_bytes, 1));
   return options;

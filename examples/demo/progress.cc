@@ -69,7 +69,7 @@ Figures figures_of(const millrace::App& app, const Topics& topics) {
           .keys = sum("millrace_store_entries_estimate"),
           .disk_bytes = sum("millrace_store_disk_bytes"),
           .cache_bytes = sum("millrace_store_cache_bytes"),
-          .commits = sum("millrace_commits_total"),
+          .commits = sum("millrace_commits_total", "result=\"ok\""),
           .alerts = sum("millrace_records_produced_total", alerts)};
 }
 

@@ -12,6 +12,9 @@ namespace {
 constexpr std::int16_t kJoinGroup = 11;
 constexpr std::int16_t kSyncGroup = 14;
 
+constexpr std::chrono::seconds kFirstAssignmentTimeout{5};
+constexpr std::chrono::milliseconds kPollWait{10};
+
 rd_kafka_resp_err_t on_request_sent(rd_kafka_t*, int, const char*, std::int32_t, std::int16_t api_key, std::int16_t,
                                     std::int32_t, std::size_t, void* joining) {
   if (api_key == kJoinGroup) *static_cast<std::atomic<bool>*>(joining) = true;
@@ -107,6 +110,7 @@ GroupEvent GroupMember::poll(std::chrono::milliseconds timeout) {
 }
 
 Status GroupMember::answer_assigned() {
+  assigned_once_ = true;
   // An empty list: the group keeps what it has given us apart from what this consumer fetches, which is nothing.
   const KafkaErrorPtr error{rd_kafka_incremental_assign(client_.get(), empty_list().get())};
   rebalance_.reset();
@@ -173,6 +177,12 @@ Result<std::vector<CommittedOffset>> GroupMember::committed(const std::vector<To
 void GroupMember::close() {
   if (closed_ || !client_) return;
   closed_ = true;
+  // librdkafka before 2.3 ends the process when a client is destroyed between its first JoinGroup
+  // and its first assignment (librdkafka issue 4312): that assignment is waited for.
+  const auto deadline = std::chrono::steady_clock::now() + kFirstAssignmentTimeout;
+  while (joining_ && !assigned_once_ && std::chrono::steady_clock::now() < deadline) {
+    if (poll(kPollWait).kind == GroupEvent::Kind::kAssigned) static_cast<void>(answer_assigned());
+  }
   rd_kafka_consumer_close(client_.get());
 }
 

@@ -58,7 +58,7 @@ class GroupMember {
   Result<std::vector<CommittedOffset>> committed(const std::vector<TopicPartition>& inputs,
                                                  std::chrono::milliseconds timeout);
 
-  /// Leaves the group (a static member does not). Blocks a few milliseconds.
+  /// Leaves the group (a static member does not). Blocks a few milliseconds; during the first join up to five seconds.
   void close();
 
  private:
@@ -69,6 +69,7 @@ class GroupMember {
   KafkaClient client_;
   QueuePtr queue_;
   EventPtr rebalance_;  // Kept until it is answered.
+  bool assigned_once_ = false;
   bool closed_ = false;
 };
 

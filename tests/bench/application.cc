@@ -44,6 +44,11 @@ Topology make_topology(const Options& options) {
   return topology;
 }
 
+std::int64_t commits_in(std::string_view exposition) {
+  return static_cast<std::int64_t>(
+      metric_sum(exposition, "millrace_commits_total", "result=\"ok\""));
+}
+
 // The App is asked often enough that the end is seen within kLook, at under 1 % of a core.
 void wait_for_records(App& app, const Options& options, Quarters& quarters) {
   const std::string label = "topic=\"" + options.input + "\"";
@@ -121,9 +126,7 @@ Measurement run_application(const Options& options) {
   const auto begin = Steady::now();
   app.start();
   wait_for_records(app, options, quarters);
-  const auto commits = [&] {
-    return static_cast<std::int64_t>(metric_sum(app.metrics_text(), "millrace_commits_total"));
-  };
+  const auto commits = [&] { return commits_in(app.metrics_text()); };
   const std::int64_t commits_before = commits();
   app.stop();
   measured.wall = Steady::now() - begin;
@@ -155,7 +158,7 @@ Measurement run_restore(const Options& options) {
   measured.records =
       static_cast<std::int64_t>(metric_sum(figures, "millrace_restore_records_total"));
   if (measured.records == 0) fail("nothing was restored");
-  measured.commits = static_cast<std::int64_t>(metric_sum(figures, "millrace_commits_total"));
+  measured.commits = commits_in(figures);
   app.stop();
   return measured;
 }
