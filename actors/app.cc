@@ -86,6 +86,7 @@ struct App::Impl {
       caf::anon_send(supervisor, start_atom::value);
     } catch (...) {
       gateway.reset();
+      release();
       throw;
     }
   }
@@ -101,6 +102,11 @@ struct App::Impl {
     supervisor = nullptr;
     context->producer->interrupt();
     system.reset();
+    release();
+  }
+
+  // What belongs to one run, in the order of dependence: the state directory is free for others at the end.
+  void release() {
     context->data.reset();
     context->sink.reset();
     context->producer.reset();
