@@ -138,7 +138,8 @@ nlohmann::json task_json(TaskId id, const TaskStatus& task) {
                       {"disk_bytes", store.disk_bytes},
                       {"restore", {{"position", store.restore_position},
                                    {"end", store.restore_end},
-                                   {"remaining", store.restore_end - store.restore_position}}}});
+                                   {"remaining", store.restore_end - store.restore_position},
+                                   {"eta_s", store.restore_eta_s}}}});
   }
   return {{"id", to_string(id)},   {"state", to_string(task.state)}, {"inputs", inputs},
           {"stores", stores},      {"restarts", task.restarts},      {"error", task.error}};

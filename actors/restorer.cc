@@ -2,13 +2,18 @@
 #include "actors/restorer.h"
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 
 #include "actors/handlers.h"
 
 namespace millrace {
 namespace {
 
-// Tells the status board and the metrics how far a restore is.
+// A restore that takes long says in the log where it is, this often.
+constexpr std::chrono::seconds kLogInterval{10};
+
+// Tells the status board, the metrics and the log how far a restore is, and when it will be done if it goes on so.
 class Progress final : public RestoreObserver {
  public:
   Progress(AppContext& app, const TaskPlan& plan, const std::atomic<bool>& cancelled)
@@ -17,28 +22,54 @@ class Progress final : public RestoreObserver {
   bool cancelled() const override { return cancelled_; }
 
   void progress(std::size_t store, std::int64_t position, std::int64_t end) override {
+    const auto now = app_.clock.elapsed();
+    if (store != store_) {
+      store_ = store;
+      began_ = logged_ = now;
+      from_ = position;
+    }
+    const double eta_s = seconds_left(position, end, now);
     app_.board.update_task(plan_.id, [&](TaskStatus& status) {
       status.stores[store].restore_position = position;
       status.stores[store].restore_end = end;
+      status.stores[store].restore_eta_s = eta_s;
     });
     const auto& name = plan_.graph->stores()[plan_.stores[store].store].options.name();
-    scope_
-        .gauge("millrace_restore_remaining_records", "Changelog offsets between a restore's position and its end.",
-               {{"store", name}, {"partition", std::to_string(plan_.id.partition)}})
+    const metrics::Labels labels{{"store", name}, {"partition", std::to_string(plan_.id.partition)}};
+    scope_.gauge("millrace_restore_remaining_records", "Changelog offsets between a restore's position and its end.", labels)
         .set(static_cast<double>(end - position));
+    scope_.gauge("millrace_restore_eta_seconds", "Time until a restore is done at its mean rate so far.", labels)
+        .set(eta_s);
+    if (now - logged_ < kLogInterval) return;
+    logged_ = now;
+    app_.log.info("task " + to_string(plan_.id) + ": store " + name + " is being restored, " +
+                  std::to_string(end - position) + " of " + std::to_string(end - from_) + " changelog offsets left, about " +
+                  std::to_string(std::llround(eta_s)) + " s");
   }
 
  private:
+  double seconds_left(std::int64_t position, std::int64_t end, std::chrono::nanoseconds now) const {
+    if (position <= from_) return 0;  // Nothing to go by yet.
+    const double took = std::chrono::duration<double>(now - began_).count();
+    return took * static_cast<double>(end - position) / static_cast<double>(position - from_);
+  }
+
   AppContext& app_;
   const TaskPlan& plan_;
   const std::atomic<bool>& cancelled_;
   metrics::Scope scope_;
+  std::optional<std::size_t> store_;
+  std::int64_t from_ = 0;
+  std::chrono::nanoseconds began_{};
+  std::chrono::nanoseconds logged_{};
 };
 
 }  // namespace
 
-Restorer::Restorer(caf::actor_config& config, std::shared_ptr<AppContext> app) : Base(config) {
+Restorer::Restorer(caf::actor_config& config, std::shared_ptr<AppContext> app, std::size_t bytes_max)
+    : Base(config) {
   state.app = std::move(app);
+  state.bytes_max = bytes_max;
   install_handlers(this, state.app->log);
 }
 
@@ -70,6 +101,7 @@ Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
   settings.cluster = state.app->cluster;
   settings.new_lineage = std::uniform_int_distribution<std::uint64_t>{1}(state.random);
   settings.reset = state.app->config.auto_offset_reset;
+  settings.batch_bytes_max = state.bytes_max;
   for (const auto& store : request.plan.stores) {
     const auto found = state.app->delete_retention.find(store.changelog.topic);
     if (found != state.app->delete_retention.end()) {

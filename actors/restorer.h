@@ -19,16 +19,18 @@ struct RestorerState {
   std::shared_ptr<AppContext> app;
   std::unique_ptr<ChangelogConsumer> reader;
   std::shared_ptr<const std::atomic<bool>> cancelled;  // Of the request in hand.
+  std::size_t bytes_max = 0;
   std::random_device random;
 };
 
-/// Opens the engines of tasks and brings them to their committed ends, one task after the other.
+/// Opens the engines of tasks and brings them to their committed ends, one task after the other. An App has several.
 ///
 /// Detached: a restore blocks for as long as it takes, and is cancelled through the flag of its request.
 class Restorer final : public RestorerHandle::stateful_base<RestorerState> {
  public:
   using Base = RestorerHandle::stateful_base<RestorerState>;
-  Restorer(caf::actor_config& config, std::shared_ptr<AppContext> app);
+  /// `bytes_max`: changelog records collected before they are written.
+  Restorer(caf::actor_config& config, std::shared_ptr<AppContext> app, std::size_t bytes_max);
   RestorerHandle::behavior_type make_behavior() override;
 
  private:

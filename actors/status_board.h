@@ -31,6 +31,7 @@ struct TaskStatus {
     std::uint64_t disk_bytes = 0;
     std::int64_t restore_position = 0;
     std::int64_t restore_end = 0;
+    double restore_eta_s = 0;
   };
   TaskState state = TaskState::kCreated;
   std::vector<Input> inputs;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <caf/send.hpp>
+#include <thread>
 
 #include "actors/committer.h"
 #include "actors/handlers.h"
@@ -21,6 +22,8 @@ constexpr std::chrono::seconds kCloseTimeout{60};
 // These wait out broker failures by themselves and always answer.
 constexpr std::chrono::seconds kPatience{24 * 3600};
 constexpr std::chrono::seconds kLeaveTimeout{10};
+// Each has two clients of its own; more of them than this wait for brokers and disks all the same.
+constexpr std::size_t kRestorersMax = 4;
 
 // Failures that another attempt cannot mend.
 bool is_final(const Status& status) {
@@ -58,7 +61,11 @@ void Supervisor::on_start() {
   const SupervisorHandle self{this};
   state.membership = spawn<Membership, caf::detached>(state.app, self, std::move(state.member));
   state.committer = spawn<Committer, caf::detached>(state.app, self, state.membership);
-  state.restorer = spawn<Restorer, caf::detached>(state.app);
+  const std::size_t asked = state.app->config.restore_threads;
+  const std::size_t cores = std::max(1U, std::thread::hardware_concurrency());
+  state.restorers.resize(asked > 0 ? asked : std::min(cores, kRestorersMax));
+  const std::size_t bytes_max = state.app->config.restore_bytes_max / state.restorers.size();
+  for (auto& restorer : state.restorers) restorer.actor = spawn<Restorer, caf::detached>(state.app, bytes_max);
 }
 
 // --- Assignment -----------------------------------------------------------------------------------------------------
@@ -167,9 +174,17 @@ void Supervisor::restore(TaskRef ref, const TaskPlan& plan, const CommittedOffse
   if (entry == nullptr) return;
   if (entry->phase == Phase::kClosing) return closed(ref);
   auto what = std::make_shared<const RestoreRequest>(RestoreRequest{plan, *committed, entry->cancelled});
-  request(state.restorer, kPatience, restore_atom::value, RestoreRequestPtr{std::move(what)})
-      .then([this, ref](const RestoreAnswer& answer) { on_restored(ref, answer); },
-            [this, ref](const caf::error&) {
+  auto idlest = std::min_element(state.restorers.begin(), state.restorers.end(),
+                                 [](const auto& a, const auto& b) { return a.tasks < b.tasks; });
+  ++idlest->tasks;
+  const auto at = static_cast<std::size_t>(idlest - state.restorers.begin());
+  request(idlest->actor, kPatience, restore_atom::value, RestoreRequestPtr{std::move(what)})
+      .then([this, ref, at](const RestoreAnswer& answer) {
+              --state.restorers[at].tasks;
+              on_restored(ref, answer);
+            },
+            [this, ref, at](const caf::error&) {
+              --state.restorers[at].tasks;
               on_restored(ref, {nullptr, Status::internal("the restorer has ended")});
             });
 }
@@ -332,12 +347,12 @@ void Supervisor::finish_if_closed() {
   if (!state.stopping || state.finishing || !state.tasks.empty()) return;
   state.finishing = true;
   const auto last = [this] {
-    send(state.restorer, stop_atom::value);
+    for (auto& restorer : state.restorers) send(restorer.actor, stop_atom::value);
     state.app->directory.clear();
     state.app->board.set_app_state(state.error.ok() ? AppState::kStopped : AppState::kError, state.error.message());
     state.membership = nullptr;
     state.committer = nullptr;
-    state.restorer = nullptr;
+    state.restorers.clear();
     quit();
   };
   const auto stop_committer = [this, last] {

@@ -44,7 +44,11 @@ struct SupervisorState {
   std::unique_ptr<GroupMember> member;  // Until Membership takes it.
   MembershipHandle membership;
   CommitterHandle committer;
-  RestorerHandle restorer;
+  struct RestorerEntry {
+    RestorerHandle actor;
+    std::size_t tasks = 0;  // Asked for and not answered.
+  };
+  std::vector<RestorerEntry> restorers;
   std::map<TaskId, Entry> tasks;
   std::uint64_t attempts = 0;
   std::set<TaskId> revoking;  // Tasks whose closing the group waits for.

@@ -17,6 +17,7 @@ using std::chrono::milliseconds;
 constexpr std::int64_t kHour = 3'600'000;
 constexpr std::int64_t kDay = 24 * kHour;
 constexpr std::int64_t kKibibyte = 1024;
+constexpr std::int64_t kMebibyte = 1024 * kKibibyte;
 constexpr std::int64_t kTebibyte = std::int64_t{1} << 40;
 constexpr std::size_t kNameMax = 249;  // Kafka's limit for topic names.
 
@@ -223,6 +224,8 @@ std::vector<Setting> make_settings() {
       number("rocksdb_write_buffer_bytes", &Config::rocksdb_write_buffer_bytes, kMemory),
       string("engine", &Config::engine, &check_engine),
       number("threads", &Config::threads, {0, 1024, ""}),
+      number("restore_threads", &Config::restore_threads, {0, 64, ""}),
+      number("restore_bytes_max", &Config::restore_bytes_max, {kMebibyte, kTebibyte, "bytes"}),
       number("batch_records_max", &Config::batch_records_max, {1, 100'000, ""}),
       choice("auto_offset_reset", kResets, field_of<&Config::auto_offset_reset>),
       replication_factor(),

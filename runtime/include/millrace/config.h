@@ -92,6 +92,10 @@ struct Config {
   std::string engine = "rocksdb";
   /// Worker threads, at most 1024. 0: one per core.
   std::size_t threads = 0;
+  /// Tasks restored at once, at most 64. 0: one per core, four at most.
+  std::size_t restore_threads = 0;
+  /// Changelog records that all restores of the process collect before they write them to engines, 1 MiB to 1 TiB.
+  std::size_t restore_bytes_max = std::size_t{64} << 20;
   /// Records a task processes before others get their turn, 1 to 100,000.
   std::size_t batch_records_max = 1024;
   OffsetReset auto_offset_reset = OffsetReset::kEarliest;
