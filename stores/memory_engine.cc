@@ -93,14 +93,23 @@ Status MemoryEngine::apply(const Checkpoint& checkpoint) {
   }
   for (const StoreCheckpoint& part : checkpoint.stores) {
     Store& store = stores_[part.store];
-    if (!part.changes.empty() && store.entries.use_count() > 1) {
+    if ((!part.changes.empty() || part.erase_below) && store.entries.use_count() > 1) {
       store.entries = std::make_shared<Entries>(*store.entries);
     }
+    if (part.erase_below) erase_below(store, *part.erase_below);
     for (const EngineChange& entry : part.changes) change(store, entry);
     store.position = part.position;
   }
   source_offsets_ = checkpoint.source_offsets;
   return {};
+}
+
+void MemoryEngine::erase_below(Store& store, std::string_view bound) {
+  Entries& entries = *store.entries;
+  const auto end = entries.lower_bound(bound);
+  for (auto entry = entries.begin(); entry != end; entry = entries.erase(entry)) {
+    store.bytes -= entry->first.size() + entry->second.size() + kEntryBytes;
+  }
 }
 
 void MemoryEngine::change(Store& store, const EngineChange& change) {

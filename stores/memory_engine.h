@@ -42,6 +42,7 @@ class MemoryEngine final : public Engine {
   };
 
   [[nodiscard]] Status check(StoreIndex store) const;
+  static void erase_below(Store& store, std::string_view bound);
   static void change(Store& store, const EngineChange& change);
 
   std::vector<Store> stores_;

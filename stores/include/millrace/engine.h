@@ -44,6 +44,8 @@ struct StoreCheckpoint {
   /// Ascending by key (byte order), each key at most once.
   std::span<const EngineChange> changes;
   EnginePosition position;
+  /// Everything below this key (exclusive) is removed, before `changes` are applied. How windows expire. Borrowed.
+  std::optional<std::string_view> erase_below = {};
 };
 
 /// What an engine writes atomically.
