@@ -15,6 +15,13 @@ millrace_require(RocksDB CONFIG)
 millrace_require(prometheus-cpp CONFIG COMPONENTS core)
 millrace_require(spdlog CONFIG)
 millrace_require(xxHash MODULE)
+# Optional engines; the package says which of them it was built with.
+if(MILLRACE_WITH_LMDB)
+  millrace_require(LMDB 0.9.24 MODULE)
+endif()
+if(MILLRACE_WITH_REDIS)
+  millrace_require(Hiredis 0.14 MODULE)
+endif()
 
 # Only millrace/json.h, which a user includes by choice, needs it.
 find_package(nlohmann_json CONFIG QUIET)

@@ -18,6 +18,8 @@ install(FILES
   "${CMAKE_CURRENT_BINARY_DIR}/millrace-config-version.cmake"
   cmake/dependencies.cmake
   cmake/FindCAF.cmake
+  cmake/FindHiredis.cmake
+  cmake/FindLMDB.cmake
   cmake/FindRdKafka.cmake
   cmake/FindxxHash.cmake
   DESTINATION "${millrace_package_dir}")

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "stores/engine_names.h"
 #include "stores/position_record.h"
 #include "stores/rocksdb_chain.h"
 #include "stores/rocksdb_status.h"
@@ -22,20 +23,6 @@ constexpr std::string_view kPositionsFamily = "millrace.positions";
 std::string family_name(const std::string& store) {
   if (store != rocksdb::kDefaultColumnFamilyName) return store;
   return std::string{kReservedPrefix} + store;
-}
-
-Status check_names(const EngineOptions& options) {
-  std::set<std::string_view> seen;
-  for (const std::string& name : options.stores) {
-    if (name.empty() || name.starts_with(kReservedPrefix)) {
-      return Status::invalid_argument("a store cannot be called '" + name +
-                                      "': names must not be empty or begin with 'millrace.'");
-    }
-    if (!seen.insert(name).second) {
-      return Status::invalid_argument("two stores of a task are called '" + name + "'");
-    }
-  }
-  return {};
 }
 
 // Without CURRENT RocksDB would start an empty database and replay old logs into it.
@@ -67,7 +54,7 @@ RocksDbDatabase::~RocksDbDatabase() {
 
 Result<std::shared_ptr<RocksDbDatabase>> RocksDbDatabase::open(
     const EngineOptions& options, const RocksDbOptions& rocksdb_options) {
-  if (auto status = check_names(options); !status.ok()) return status;
+  if (auto status = check_store_names(options); !status.ok()) return status;
   std::shared_ptr<RocksDbDatabase> database{new RocksDbDatabase(options, rocksdb_options)};
   if (auto status = database->prepare_directory(); !status.ok()) return status;
   rocksdb::Status opened = database->open_database();

@@ -31,6 +31,8 @@ CAF_ONLY_IN = ("actors/", "tests/actors/")
 NOT_IN_PUBLIC_HEADERS = {
     "caf": "CAF",
     "rocksdb": "RocksDB",
+    "lmdb.h": "LMDB",
+    "hiredis": "hiredis",
     "librdkafka": "librdkafka",
     "prometheus": "prometheus-cpp",
     "boost": "Boost",

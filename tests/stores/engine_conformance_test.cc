@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every engine must do. A new engine joins with one line in kEngines.
+// What every engine must do (KS-8, KF-1). A new engine joins with one line in engine_kinds.h.
 
 #include <array>
 #include <boost/test/unit_test.hpp>
@@ -8,43 +8,14 @@
 #include <memory>
 
 #include "millrace/engine.h"
+#include "tests/stores/engine_kinds.h"
 #include "tests/stores/engine_model.h"
 
 namespace millrace::testing {
 namespace {
 
-struct EngineKind {
-  const char* name;
-  std::shared_ptr<EngineFactory> (*make)();
-};
-
-constexpr std::array kEngines{
-    EngineKind{"memory", [] { return engines::memory(); }},
-    EngineKind{"rocksdb", [] { return engines::rocksdb(); }},
-};
-
-// An engine with two stores in a directory of its own, and how to open it again.
-class Subject {
- public:
-  explicit Subject(const EngineKind& kind) : factory_(kind.make()) { open(); }
-
-  Engine& engine() { return *engine_; }
-  [[nodiscard]] bool persistent() const { return factory_->persistent(); }
-
-  void open() { engine_ = must(factory_->open({directory_.path(), {"accounts", "orders"}})); }
-  void reopen() {
-    BOOST_REQUIRE(engine_->close().ok());
-    open();
-  }
-
- private:
-  TemporaryDirectory directory_;
-  std::shared_ptr<EngineFactory> factory_;
-  std::unique_ptr<Engine> engine_;
-};
-
 void for_each_engine(const std::function<void(Subject&)>& claim) {
-  for (const EngineKind& kind : kEngines) {
+  for (const EngineKind& kind : engine_kinds()) {
     BOOST_TEST_CONTEXT("engine " << kind.name) {
       Subject subject{kind};
       claim(subject);
@@ -59,25 +30,6 @@ std::optional<std::string> get(Engine& engine, StoreIndex store, std::string_vie
 Entries entries_of(Engine& engine, StoreIndex store, std::optional<std::string_view> from = {},
                    std::optional<std::string_view> to = {}) {
   return must(scanned(engine, store, from, to));
-}
-
-// Few different bytes, so that keys collide and are prefixes of each other; 0x00 and 0xff are where
-// orders go wrong.
-std::string random_key(std::mt19937_64& random) {
-  constexpr std::array kBytes{'\x00', '\x01', 'a', '\x7f', '\x80', '\xff'};
-  std::string key;
-  for (auto length = random() % 4; length > 0; --length) key += kBytes[random() % kBytes.size()];
-  return key;
-}
-
-Changes random_changes(std::mt19937_64& random, std::size_t count) {
-  Changes changes;
-  for (std::size_t i = 0; i < count; ++i) {
-    auto& value = changes[random_key(random)];
-    value.reset();
-    if (random() % 3 != 0) value = std::string(random() % 20, static_cast<char>(random()));
-  }
-  return changes;
 }
 
 BOOST_AUTO_TEST_SUITE(engine_conformance)
@@ -223,8 +175,8 @@ BOOST_AUTO_TEST_CASE(statistics_follow_the_content) {
     BOOST_REQUIRE(apply(subject.engine(), {changes}, at(1)).ok());
     const EngineStatistics statistics = subject.engine().statistics(0);
     BOOST_TEST(statistics.entries_estimate == 1000U);
-    BOOST_TEST(statistics.memory_bytes > 100'000U);
-    BOOST_TEST((statistics.disk_bytes > 50'000U) == subject.persistent());
+    BOOST_TEST((statistics.memory_bytes > 100'000U) == subject.kind().counts_memory);
+    BOOST_TEST((statistics.disk_bytes > 50'000U) == subject.kind().counts_disk);
     BOOST_TEST(subject.engine().statistics(1).entries_estimate == 0U);
   });
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
 #include <cstdlib>
@@ -95,6 +96,25 @@ inline Result<Entries> scanned(Engine& engine, StoreIndex store,
   }
   if (auto status = (*scan)->status(); !status.ok()) return status;
   return entries;
+}
+
+/// Few different bytes, so that keys collide and are prefixes of each other; 0x00 and 0xff are
+/// where orders go wrong.
+inline std::string random_key(std::mt19937_64& random) {
+  constexpr std::array kBytes{'\x00', '\x01', 'a', '\x7f', '\x80', '\xff'};
+  std::string key;
+  for (auto length = random() % 4; length > 0; --length) key += kBytes[random() % kBytes.size()];
+  return key;
+}
+
+inline Changes random_changes(std::mt19937_64& random, std::size_t count) {
+  Changes changes;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto& value = changes[random_key(random)];
+    value.reset();
+    if (random() % 3 != 0) value = std::string(random() % 20, static_cast<char>(random()));
+  }
+  return changes;
 }
 
 }  // namespace millrace::testing

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -59,6 +60,7 @@ struct Checkpoint {
 struct EngineStatistics {
   std::uint64_t entries_estimate = 0;
   std::uint64_t disk_bytes = 0;  ///< 0 for engines that keep nothing on disk.
+  /// Of this process or, for a remote engine, of its server. 0 for engines that leave it to the page cache.
   std::uint64_t memory_bytes = 0;
 };
 
@@ -122,6 +124,9 @@ struct EngineOptions {
   std::filesystem::path directory;
   /// Names of the task's stores. Stores found on disk under other names stay untouched.
   std::vector<std::string> stores;
+  /// Whose state it is, for engines that keep that of many: `Config::application_id`, and the task's id, such as "0_3".
+  std::string application_id = {};
+  std::string task_id = {};
 };
 
 /// Makes engines; one factory serves all tasks of a process and may share caches among them. Thread-safe.
@@ -142,13 +147,48 @@ struct RocksDbBudget {
   std::size_t write_buffer_bytes = std::size_t{64} << 20;
 };
 
+/// Bounds of a task's LMDB.
+struct LmdbOptions {
+  /// The file's first limit, at least 1 MiB. It doubles by itself, while no scan is open, ...
+  std::size_t map_bytes = std::size_t{256} << 20;
+  /// ... up to this one. Address space, not memory; a full file is `unavailable`.
+  std::size_t map_bytes_max = std::size_t{64} << 30;
+  /// Scans open at the same time, 1 to 10,000; one more is `unavailable`.
+  unsigned scans_max = 120;
+};
+
+/// Where a Redis is and how long to wait for it.
+struct RedisOptions {
+  /// "host", "host:port", "[v6]:port", or the path of a unix socket, which begins with '/'.
+  std::string address = "localhost:6379";
+  /// Empty: the default user.
+  std::string user = {};
+  /// Empty: no authentication. Never part of a message.
+  std::string password = {};
+  /// Each 1 ms to 1 h. A call waits at most for one connection and then for each answer.
+  std::chrono::milliseconds connect_timeout{1000};
+  std::chrono::milliseconds call_timeout{5000};
+};
+
 namespace engines {
+
+/// Names of the engines in this build: LMDB and Redis are optional features of it.
+[[nodiscard]] const std::vector<std::string_view>& names();
 
 /// State in ordered maps in memory; gone with the process, restored from the changelog. Default of the TestDriver.
 [[nodiscard]] std::shared_ptr<EngineFactory> memory();
 
 /// State in RocksDB, one database per task with a column family per store. Default of an App.
 [[nodiscard]] std::shared_ptr<EngineFactory> rocksdb(RocksDbBudget budget = {});
+
+/// State in LMDB, one file per task with a named database per store. Scans and short reads cost little; writes are synced.
+/// In a build without LMDB, opening is an invalid_argument.
+[[nodiscard]] std::shared_ptr<EngineFactory> lmdb(LmdbOptions options = {});
+
+/// State in a Redis (6 or newer, no cluster), where the next owner of a task finds it. Opening takes the task's next
+/// epoch: calls of an earlier owner are then `fenced` and change nothing. In a build without hiredis, opening is an
+/// invalid_argument.
+[[nodiscard]] std::shared_ptr<EngineFactory> redis(RedisOptions options = {});
 
 }  // namespace engines
 }  // namespace millrace
