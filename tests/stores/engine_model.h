@@ -56,8 +56,12 @@ T must(Result<T> result) {
 using Entries = std::map<std::string, std::string>;
 using Changes = std::map<std::string, std::optional<std::string>>;
 
+/// By store (index): below what key everything is erased first.
+using Bounds = std::vector<std::optional<std::string>>;
+
 /// Applies one change set per store (by index) in one checkpoint; every store gets `position`.
-inline Status apply(Engine& engine, const std::vector<Changes>& stores, EnginePosition position) {
+inline Status apply(Engine& engine, const std::vector<Changes>& stores, EnginePosition position,
+                    const Bounds& erase_below = {}) {
   std::vector<std::vector<EngineChange>> changes(stores.size());
   std::vector<StoreCheckpoint> parts;
   for (StoreIndex store = 0; store < stores.size(); ++store) {
@@ -66,6 +70,7 @@ inline Status apply(Engine& engine, const std::vector<Changes>& stores, EnginePo
           {key, value ? std::optional<std::string_view>{*value} : std::nullopt});
     }
     parts.push_back({store, changes[store], position});
+    if (store < erase_below.size()) parts.back().erase_below = erase_below[store];
   }
   return engine.apply({parts, {{"topic-0", position.next_offset}}});
 }
@@ -73,7 +78,9 @@ inline Status apply(Engine& engine, const std::vector<Changes>& stores, EnginePo
 /// A position that says no more than its offset.
 inline EnginePosition at(std::int64_t next_offset) { return {7, next_offset, from_millis(99)}; }
 
-inline void fold(Entries& entries, const Changes& changes) {
+inline void fold(Entries& entries, const Changes& changes,
+                 const std::optional<std::string>& erase_below = {}) {
+  if (erase_below) entries.erase(entries.begin(), entries.lower_bound(*erase_below));
   for (const auto& [key, value] : changes) {
     if (value) {
       entries[key] = *value;
@@ -81,6 +88,14 @@ inline void fold(Entries& entries, const Changes& changes) {
       entries.erase(key);
     }
   }
+}
+
+/// What of `entries` is within [from, to].
+inline Entries range_of(const Entries& entries, std::optional<std::string_view> from,
+                        std::optional<std::string_view> to) {
+  if (from && to && *from > *to) return {};
+  return {from ? entries.lower_bound(std::string{*from}) : entries.begin(),
+          to ? entries.upper_bound(std::string{*to}) : entries.end()};
 }
 
 /// What a scan of [from, to] yields, or its error. The order is checked.
@@ -102,7 +117,9 @@ inline Result<Entries> scanned(Engine& engine, StoreIndex store,
 /// where orders go wrong.
 inline std::string random_key(std::mt19937_64& random) {
   constexpr std::array kBytes{'\x00', '\x01', 'a', '\x7f', '\x80', '\xff'};
+  // Around the longest key that LMDB takes as it is.
   std::string key;
+  if (random() % 16 == 0) key.assign(507 + random() % 5, 'a');
   for (auto length = random() % 4; length > 0; --length) key += kBytes[random() % kBytes.size()];
   return key;
 }
