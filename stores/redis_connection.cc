@@ -9,8 +9,8 @@
 #include <cstring>
 #include <utility>
 
-#include "stores/remote_address.h"
 #include "stores/redis_status.h"
+#include "stores/remote_address.h"
 
 namespace millrace {
 namespace {

@@ -128,7 +128,30 @@ RedisEngine::RedisEngine(EngineOptions options, const RedisOptions& redis_option
   }
 }
 
-Status RedisEngine::open() { return session_->open(); }
+Status RedisEngine::open() {
+  if (auto status = session_->open(); !status.ok()) return status;
+  return empty_stores_without_position();
+}
+
+// What a checkpoint has left that failed half-way: without its position it would never be removed.
+Status RedisEngine::empty_stores_without_position() {
+  const std::string positions = session_->name("positions");
+  std::vector<RedisCommand> commands;
+  for (StoreIndex index = 0; index < stores_.size(); ++index) {
+    commands.push_back({"HEXISTS", positions, options_.stores[index]});
+    commands.push_back({"EXISTS", stores_[index].keys, stores_[index].values});
+  }
+  const auto answers = session_->read(commands, "open the state");
+  if (!answers) return answers.error();
+  for (StoreIndex index = 0; index < stores_.size(); ++index) {
+    const std::size_t answer = RedisSession::kFirstAnswer + 2 * std::size_t{index};
+    const bool has_position = (*answers)->element[answer]->integer != 0;
+    const bool has_entries = (*answers)->element[answer + 1]->integer != 0;
+    if (has_position || !has_entries) continue;
+    if (auto status = clear(index); !status.ok()) return status;
+  }
+  return {};
+}
 
 Status RedisEngine::check_open() const {
   return session_ == nullptr ? Status::internal("the Redis engine is closed") : Status{};

@@ -49,6 +49,7 @@ class RedisEngine final : public Engine {
 
   [[nodiscard]] Status check_open() const;
   [[nodiscard]] Status check(StoreIndex store) const;
+  Status empty_stores_without_position();
   Status read_scans(Store& store);
   Status look_up(const Store& store, std::span<const std::string_view> keys,
                  std::span<std::optional<std::string>> values);

@@ -136,9 +136,10 @@ Status RedisSession::check_owner(const redisReply& owner) {
                        std::to_string(epoch) + ", this one had " + std::to_string(epoch_) + ")");
     return ended_;
   }
-  ended_ = Status::corruption(where_ +
-                              " has lost writes (emptied, restarted or failed over); the state "
-                              "has to be opened again and caught up from its changelogs");
+  // Not corruption: what is there is an older checkpoint, or nothing, and good to begin from.
+  ended_ = Status::unavailable(where_ +
+                               " has lost writes (emptied, restarted or failed over); the state "
+                               "has to be opened again and caught up from its changelogs");
   return ended_;
 }
 

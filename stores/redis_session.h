@@ -29,9 +29,10 @@ using RedisCommand = std::vector<std::string_view>;
 /// The ownership of a task's state in Redis, over one connection at a time.
 ///
 /// Each call is one transaction that looks at the owner first: of another session, it is fenced;
-/// without an owner, or with an older write than this session's last, Redis has lost state, which
-/// is corruption. Both are final. A lost connection is made anew by the next call, which takes the
-/// next epoch, so that nothing of the old connection can still take effect. Not thread-safe.
+/// without an owner, or with an older write than this session's last, Redis has lost writes, and
+/// all calls are unavailable until the state is opened again. Both are final. A lost connection is
+/// made anew by the next call, which takes the next epoch, so that nothing of the old connection
+/// can still take effect. Not thread-safe.
 class RedisSession {
  public:
   /// `prefix` is "millrace:{application:task}:".

@@ -149,7 +149,7 @@ BOOST_AUTO_TEST_CASE(a_server_that_comes_back_with_its_data_is_used_again) {
 }
 
 // The changes of a task are on top of what it has read: over older data they would be a mixture.
-BOOST_AUTO_TEST_CASE(a_server_that_has_lost_data_is_corruption_until_opened_again) {
+BOOST_AUTO_TEST_CASE(a_server_that_has_lost_writes_takes_none_until_opened_again) {
   RedisServer server;
   const RedisOptions options{.address = server.address()};
   auto engine = open(options);
@@ -158,15 +158,47 @@ BOOST_AUTO_TEST_CASE(a_server_that_has_lost_data_is_corruption_until_opened_agai
   server.start();
   for (int attempt = 0; attempt < 2; ++attempt) {
     const Status refused = put(*engine, "other", "2", 2);
-    BOOST_TEST((refused.code() == Code::kCorruption), refused.to_string());
-    BOOST_TEST((engine->get(0, "k").error().code() == Code::kCorruption));
+    BOOST_TEST((refused.code() == Code::kUnavailable), refused.to_string());
+    BOOST_TEST(contains(refused, "has lost writes"), refused.message());
+    BOOST_TEST((engine->get(0, "k").error().code() == Code::kUnavailable));
   }
   engine = open(options);
   BOOST_TEST(must(scanned(*engine, 0)).empty());
   BOOST_TEST(!must(engine->position(0)));
   BOOST_REQUIRE(put(*engine, "k", "1", 1).ok());
   run(options, {"FLUSHALL"});
-  BOOST_TEST((put(*engine, "k", "2", 2).code() == Code::kCorruption));
+  BOOST_TEST(contains(put(*engine, "k", "2", 2), "has lost writes"));
+  BOOST_TEST((engine->get(0, "k").error().code() == Code::kUnavailable));
+}
+
+// As a fail-over to a replica that was behind leaves it.
+BOOST_AUTO_TEST_CASE(a_server_that_went_back_takes_no_writes_until_opened_again) {
+  const RedisServer server;
+  const RedisOptions options{.address = server.address()};
+  auto engine = open(options);
+  for (const std::int64_t offset : {1, 2}) BOOST_REQUIRE(put(*engine, "k", "v", offset).ok());
+  run(options, {"HINCRBY", "millrace:{bank:0_3}:owner", "writes", "-1"});
+  BOOST_TEST(contains(put(*engine, "k", "w", 3), "has lost writes"));
+  engine = open(options);
+  BOOST_TEST((must(engine->get(0, "k")) == "v"));
+  BOOST_TEST(put(*engine, "k", "w", 3).ok());
+}
+
+// Redis does not undo the commands before one that fails.
+BOOST_AUTO_TEST_CASE(a_checkpoint_that_fails_half_way_leaves_nothing_behind) {
+  const RedisServer server;
+  const RedisOptions options{.address = server.address()};
+  auto engine = open(options);
+  BOOST_REQUIRE(put(*engine, "k", "1", 1).ok());
+  run(options, {"SET", "millrace:{bank:0_3}:keys:accounts", "a stranger's"});
+  const Status failed = put(*engine, "k", "2", 2);
+  BOOST_TEST((failed.code() == Code::kCorruption), failed.to_string());
+  BOOST_TEST((engine->get(0, "k").error().code() == Code::kCorruption));
+  engine = open(options);
+  BOOST_TEST(!must(engine->position(0)));
+  BOOST_TEST(!must(engine->position(1)));
+  BOOST_TEST(!must(engine->get(0, "k")));
+  BOOST_TEST(put(*engine, "k", "2", 2).ok());
 }
 
 // The server has taken the transaction but its answer never came: the same checkpoint again is
