@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "runtime/commit_point.h"
+#include "runtime/engine_choice.h"
 #include "runtime/kafka/embedded_broker.h"
 
 namespace millrace {
@@ -209,9 +210,7 @@ void start_up(AppContext& app, EmbeddedKafka* embedded) {
   if (!id) throw StatusError(id.error());
   app.cluster = topic_hash(*id);
 
-  app.engine = app.config.engine == "memory" ? engines::memory()
-                                             : engines::rocksdb({app.config.rocksdb_block_cache_bytes,
-                                                                 app.config.rocksdb_write_buffer_bytes});
+  app.engine = make_engine(app.config);
   auto producer = Producer::create(app.config, app.log.for_kafka());
   if (!producer) throw StatusError(producer.error());
   app.producer = *std::move(producer);

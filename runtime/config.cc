@@ -186,6 +186,7 @@ std::vector<ConfigEntry> Config::describe() const {
     if (value.empty() && setting.key == "commit_interval_ms") {
       value = std::to_string(effective_commit_interval().count());
     }
+    if (setting.is_secret && !value.empty()) value = kHidden;
     entries.push_back({setting.key, std::move(value), std::move(origin)});
   }
   for (const SettingGroup& group : setting_groups()) {

@@ -9,6 +9,9 @@
 #include <optional>
 #include <utility>
 
+#include "millrace/engine.h"
+#include "stores/remote_address.h"
+
 namespace millrace {
 namespace {
 
@@ -135,6 +138,12 @@ Setting boolean(std::string key, bool Config::*field) {
 
 std::string anything(std::string_view) { return {}; }
 
+Setting secret(std::string key, std::string Config::*field) {
+  Setting setting = string(std::move(key), field, &anything);
+  setting.is_secret = true;
+  return setting;
+}
+
 std::string not_empty(std::string_view text) { return text.empty() ? "must not be empty" : ""; }
 
 std::string check_name(std::string_view name) {
@@ -151,7 +160,17 @@ std::string check_name(std::string_view name) {
 std::string check_instance_id(std::string_view id) { return id.empty() ? "" : check_name(id); }
 
 std::string check_engine(std::string_view engine) {
-  return engine == "rocksdb" || engine == "memory" ? "" : "must be one of rocksdb, memory";
+  std::string allowed = "must be one of";
+  for (const std::string_view name : engines::names()) {
+    if (engine == name) return {};
+    allowed += (name == engines::names().front() ? " " : ", ") + std::string{name};
+  }
+  return allowed + " (lmdb and redis: where they were built in)";
+}
+
+std::string check_redis_address(std::string_view address) {
+  const auto parsed = parse_remote_address(address);
+  return parsed ? "" : "is wrong: " + parsed.error().message();
 }
 
 // "port", "host:port" or "[v6]:port".
@@ -223,6 +242,11 @@ std::vector<Setting> make_settings() {
       number("rocksdb_block_cache_bytes", &Config::rocksdb_block_cache_bytes, kMemory),
       number("rocksdb_write_buffer_bytes", &Config::rocksdb_write_buffer_bytes, kMemory),
       string("engine", &Config::engine, &check_engine),
+      number("lmdb_map_bytes_max", &Config::lmdb_map_bytes_max,
+             {1024 * kKibibyte, kTebibyte, "bytes"}),
+      string("redis_address", &Config::redis_address, &check_redis_address),
+      string("redis_user", &Config::redis_user, &anything),
+      secret("redis_password", &Config::redis_password),
       number("threads", &Config::threads, {0, 1024, ""}),
       number("restore_threads", &Config::restore_threads, {0, 64, ""}),
       number("restore_bytes_max", &Config::restore_bytes_max, {kMebibyte, kTebibyte, "bytes"}),

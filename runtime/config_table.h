@@ -21,6 +21,8 @@ struct Setting {
   std::function<std::string(const Config&)> text;
   /// Empty, or what is allowed if the field's value is not.
   std::function<std::string(const Config&)> check;
+  /// Its value is shown to nobody.
+  bool is_secret = false;
 };
 
 /// All scalar settings, in the order of Config's fields. The one place that knows their keys.

@@ -22,6 +22,8 @@ Result<TaskEngines> TaskEngines::open(const TaskPlan& plan, const std::shared_pt
   result.places_.resize(plan.stores.size());
   for (const auto& [name, group] : groups) {
     EngineOptions options;
+    options.application_id = plan.application_id;
+    options.task_id = to_string(plan.id);
     for (const std::size_t member : group.members) {
       options.stores.push_back(plan.graph->stores()[plan.stores[member].store].options.name());
     }

@@ -19,7 +19,7 @@ std::string driver_topic(const Subtopology& subtopology, const std::vector<std::
 
 TaskPlan plan_task(std::shared_ptr<const Graph> graph, TaskId id, const std::vector<std::int32_t>& partitions,
                    const std::string& application_id) {
-  TaskPlan plan{id, std::move(graph), {}, {}};
+  TaskPlan plan{id, std::move(graph), {}, {}, application_id};
   const Subtopology& part = plan.subtopology();
   for (std::size_t i = 0; i < part.source_topics.size(); ++i) {
     if (id.partition < partitions[i]) plan.inputs.push_back({part.source_topics[i], id.partition});

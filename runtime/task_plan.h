@@ -35,6 +35,7 @@ struct TaskPlan {
   /// Input partitions, in byte order of the topic; a topic with fewer partitions may have none for this task.
   std::vector<TopicPartition> inputs;
   std::vector<StorePlan> stores;
+  std::string application_id = {};
 
   [[nodiscard]] const Subtopology& subtopology() const {
     return graph->subtopologies()[static_cast<std::size_t>(id.subtopology)];

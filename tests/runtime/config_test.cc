@@ -16,6 +16,7 @@
 
 #include "runtime/config_source.h"
 #include "runtime/config_table.h"
+#include "runtime/engine_choice.h"
 #include "runtime/suggestion.h"
 
 namespace millrace {
@@ -284,12 +285,30 @@ BOOST_AUTO_TEST_CASE(secrets_are_never_shown) {
     config.kafka[name] = kSecret;
   }
   config.kafka["sasl.username"] = "me";
+  config.redis_password = kSecret;
   for (const ConfigEntry& shown : config.describe()) {
     BOOST_TEST(!contains(shown.value, kSecret), shown.key);
   }
   BOOST_TEST(entry(config, "kafka.sasl.password").value == "[hidden]");
   BOOST_TEST(entry(config, "kafka.sasl.username").value == "me");
+  BOOST_TEST(entry(config, "redis_password").value == "[hidden]");
+  BOOST_TEST(entry(Config{}, "redis_password").value == "");
   for (const std::string& problem : config.problems()) BOOST_TEST(!contains(problem, kSecret));
+}
+
+// KF-5: another engine is one line away.
+BOOST_AUTO_TEST_CASE(the_engine_is_one_of_those_built_in) {
+  for (const std::string_view name : engines::names()) {
+    const Config config = read_config({{"MILLRACE_ENGINE", std::string{name}}}, "bank");
+    BOOST_TEST(config.problems().empty());
+    BOOST_TEST(make_engine(config)->name() == name);
+  }
+  BOOST_TEST(mentions(read_config({{"MILLRACE_ENGINE", "rocks"}}, "bank").problems(),
+                      "must be one of rocksdb, memory"));
+  BOOST_TEST(mentions(read_config({{"MILLRACE_REDIS_ADDRESS", "host:x"}}, "bank").problems(),
+                      "host:port"));
+  BOOST_TEST(mentions(read_config({{"MILLRACE_LMDB_MAP_BYTES_MAX", "1"}}, "bank").problems(),
+                      "from 1048576 to"));
 }
 
 BOOST_AUTO_TEST_CASE(weak_transport_security_is_warned_of) {

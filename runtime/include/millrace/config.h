@@ -88,8 +88,16 @@ struct Config {
   /// Both for the whole process, 64 KiB to 1 TiB.
   std::size_t rocksdb_block_cache_bytes = std::size_t{64} << 20;
   std::size_t rocksdb_write_buffer_bytes = std::size_t{64} << 20;
-  /// What stores keep bytes in unless a store says otherwise: "rocksdb" or "memory".
+  /// What stores keep bytes in unless a store says otherwise: "rocksdb", "memory" or, where they were
+  /// built in, "lmdb" and "redis".
   std::string engine = "rocksdb";
+  /// Of each task's file, 1 MiB to 1 TiB.
+  std::size_t lmdb_map_bytes_max = std::size_t{64} << 30;
+  /// "host", "host:port", "[v6]:port" or the path of a unix socket.
+  std::string redis_address = "localhost:6379";
+  /// Empty: the default user. Without a password nobody logs in.
+  std::string redis_user{};
+  std::string redis_password{};
   /// Worker threads, at most 1024. 0: one per core.
   std::size_t threads = 0;
   /// Tasks restored at once, at most 64. 0: one per core, four at most.
