@@ -103,7 +103,7 @@ Result<RedisReply> RedisConnection::receive() {
   void* reply = nullptr;
   errno = 0;
   if (::redisGetReply(context_.get(), &reply) != REDIS_OK) {
-    return lost(context_->err == REDIS_ERR_IO ? errno : 0, context_->errstr);
+    return lost(errno, context_->errstr);
   }
   --pending_;
   return RedisReply{static_cast<redisReply*>(reply)};
