@@ -30,6 +30,8 @@ std::map<std::string, std::string> position_entries(const RocksDbDatabase& datab
   return entries;
 }
 
+bool erases(const StoreCheckpoint& part) { return part.erase_below && !part.erase_below->empty(); }
+
 // Writes into one table file. RocksDB checks that the keys ascend.
 class TableFile {
  public:
@@ -74,7 +76,7 @@ class Ingestion {
     TableFile file{database_, database_.options().store()};
     rocksdb::Status status = begin(file, database_.store(part.store));
     // Within one file a range deletion and keys have one sequence number: the keys stay.
-    if (status.ok() && part.erase_below) status = file.writer().DeleteRange("", *part.erase_below);
+    if (status.ok() && erases(part)) status = file.writer().DeleteRange("", *part.erase_below);
     for (auto change = part.changes.begin(); status.ok() && change != part.changes.end();
          ++change) {
       status = change->value ? file.writer().Put(change->key, *change->value)
@@ -118,7 +120,7 @@ rocksdb::Status write_batch(RocksDbDatabase& database, const Checkpoint& checkpo
   rocksdb::Status status;
   for (const StoreCheckpoint& part : checkpoint.stores) {
     rocksdb::ColumnFamilyHandle* const family = database.store(part.store);
-    if (part.erase_below) status = batch.DeleteRange(family, "", *part.erase_below);
+    if (erases(part)) status = batch.DeleteRange(family, "", *part.erase_below);
     if (!status.ok()) return status;
     for (const EngineChange& change : part.changes) {
       status = change.value ? batch.Put(family, change.key, *change.value)
@@ -142,7 +144,7 @@ rocksdb::Status ingest(RocksDbDatabase& database, const Checkpoint& checkpoint) 
   rocksdb::Status status = database.flush();
   Ingestion ingestion{database};
   for (const StoreCheckpoint& part : checkpoint.stores) {
-    if (status.ok() && (!part.changes.empty() || part.erase_below)) status = ingestion.add(part);
+    if (status.ok() && (!part.changes.empty() || erases(part))) status = ingestion.add(part);
   }
   if (status.ok()) status = ingestion.add_positions(position_entries(database, checkpoint));
   return status.ok() ? ingestion.run() : status;

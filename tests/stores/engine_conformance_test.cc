@@ -145,6 +145,48 @@ BOOST_AUTO_TEST_CASE(erase_below_comes_before_the_changes_of_its_checkpoint) {
   });
 }
 
+// KF-31: how windows expire.
+BOOST_AUTO_TEST_CASE(erasing_below_a_key_comes_before_the_changes_and_spares_open_scans) {
+  for_each_engine([](Subject& subject) {
+    for (const int more : {0, 25'000}) {  // A small checkpoint and one that is ingested.
+      Changes before{{"", "0"}, {"a", "1"}, {"b", "2"}, {"c", "3"}, {"c\1", "4"}, {"\xff", "5"}};
+      BOOST_REQUIRE(apply(subject.engine(), {before, before}, at(1)).ok());
+      const auto apply_part = [&](const Changes& changes, std::string_view bound) {
+        std::vector<EngineChange> list;
+        for (const auto& [key, value] : changes) {
+          list.push_back({key, value ? std::optional<std::string_view>{*value} : std::nullopt});
+        }
+        const StoreCheckpoint part{0, list, at(2), bound};
+        return subject.engine().apply({{&part, 1}, {}});
+      };
+      {
+        auto scan = must(subject.engine().scan(0, {}, {}));
+        Changes changes{{"", "new 0"}, {"b", "new 2"}, {"c", std::nullopt}, {"d", "6"}};
+        for (int i = 0; i < more; ++i) changes["e" + std::to_string(i)] = "";
+        BOOST_REQUIRE(apply_part(changes, "c").ok());
+        std::string seen;
+        for (; scan->valid(); scan->next()) seen += scan->value();
+        BOOST_TEST(seen == "012345");
+      }
+      for (int round = 0; round < 2; ++round) {
+        Entries entries = entries_of(subject.engine(), 0);
+        std::erase_if(entries, [](const auto& entry) { return entry.first.starts_with("e"); });
+        BOOST_TEST(
+            (entries ==
+             Entries{{"", "new 0"}, {"b", "new 2"}, {"c\1", "4"}, {"d", "6"}, {"\xff", "5"}}));
+        BOOST_TEST(entries_of(subject.engine(), 1).size() == before.size());
+        BOOST_TEST(!get(subject.engine(), 0, "a"));
+        BOOST_TEST((get(subject.engine(), 0, "b") == "new 2"));
+        if (subject.persistent()) subject.reopen();
+      }
+      BOOST_REQUIRE(apply_part({}, "\xff").ok());  // Nothing but an erasure.
+      BOOST_TEST((entries_of(subject.engine(), 0) == Entries{{"\xff", "5"}}));
+      BOOST_REQUIRE(apply_part({}, "").ok());
+      BOOST_TEST((entries_of(subject.engine(), 0) == Entries{{"\xff", "5"}}));
+    }
+  });
+}
+
 BOOST_AUTO_TEST_CASE(clear_empties_one_store_and_forgets_its_position) {
   for_each_engine([](Subject& subject) {
     for (int round = 0; round < 3; ++round) {
