@@ -189,10 +189,7 @@ void App::check_store(const std::string& name, const ValueOps& value, const KeyO
     for (const auto& store : graph.stores()) known += (known.empty() ? "" : ", ") + store.options.name();
     throw UnknownStoreError("there is no store '" + name + "'; the topology has: " + known);
   }
-  const auto& spec = graph.stores()[*place];
-  if (*spec.value->type != *value.type || *spec.key->type != *key.type) {
-    throw StoreTypeError("store '" + name + "' has other key or value types than asked for");
-  }
+  check_store_types(graph.stores()[*place], value, key, StoreKind::kKeyValue);
 }
 
 Result<std::optional<App::StoredEntry>> App::query_get(const std::string& store, const std::string& key) const {

@@ -72,6 +72,11 @@ void store_entry(AppContext& app, const HttpRequest& request, const HttpRespond&
   const auto place = app.graph->find_store(name);
   if (!place) return respond(http_error(kNotFound, "unknown_store", "there is no store '" + name + "'"));
   const StoreSpec& spec = app.graph->stores()[*place];
+  if (spec.layout.kind() != StoreKind::kKeyValue) {
+    return respond(http_error(kBadRequest, "store_type",
+                              "store '" + name + "' is a " + std::string{to_string(spec.layout.kind())} +
+                                  " store; only key-value stores can be queried by key"));
+  }
 
   std::optional<std::string> key;
   std::string key_text;

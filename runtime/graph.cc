@@ -35,9 +35,20 @@ std::string listed(const std::vector<std::string>& names) {
 
 const std::string& OperatorBuild::name() const { return graph_.nodes()[node_].name; }
 
+void check_store_types(const StoreSpec& spec, const ValueOps& value, const KeyOps& key, StoreKind kind) {
+  if (spec.layout.kind() != kind) {
+    throw StoreTypeError("store '" + spec.options.name() + "' is a " + std::string{to_string(spec.layout.kind())} +
+                         " store, but it was asked for as a " + std::string{to_string(kind)} +
+                         " store; ask for it by the function of its kind");
+  }
+  if (*spec.value->type != *value.type || *spec.key->type != *key.type) {
+    throw StoreTypeError("store '" + spec.options.name() + "' has other key or value types than asked for");
+  }
+}
+
 StateCache& OperatorBuild::store(std::size_t index) const {
   const auto& spec = graph_.stores()[graph_.nodes()[node_].stores[index]];
-  return context_.store(spec.options.name(), *spec.value, *spec.key);
+  return context_.store(spec.options.name(), *spec.value, *spec.key, spec.layout.kind());
 }
 
 const StoreOptions& OperatorBuild::store_options(std::size_t index) const {

@@ -2,82 +2,12 @@
 #include "runtime/restore.h"
 
 #include <algorithm>
-#include <memory>
 #include <unordered_set>
 
-#include "millrace/serde.h"
-#include "stores/key_order.h"
+#include "runtime/engine_loader.h"
 
 namespace millrace {
 namespace {
-
-// Collects changelog records and writes the last value per key to an engine, in sorted batches.
-class EngineLoader {
- public:
-  EngineLoader(const TaskEngines::Place& place, std::uint64_t lineage, const Clock& clock)
-      : place_(place), lineage_(lineage), clock_(clock) {}
-
-  void add(const LogRecord& record) {
-    Item item{store(*record.key), std::nullopt};
-    if (record.value) {
-      scratch_.clear();
-      Serde<std::int64_t>::encode(to_millis(record.timestamp), scratch_);
-      scratch_ += *record.value;
-      item.value = store(scratch_);
-    }
-    items_.push_back(item);
-  }
-
-  std::size_t bytes() const { return bytes_ + items_.size() * sizeof(Item); }
-
-  // After this the engine holds the changelog up to `next_offset`.
-  Status write(std::int64_t next_offset) {
-    sort_by_key(items_, [](const Item& item) { return item.key; });
-    std::vector<EngineChange> changes;
-    changes.reserve(items_.size());
-    for (const Item& item : items_) {
-      if (!changes.empty() && changes.back().key == item.key) changes.pop_back();  // The later record of a key counts.
-      changes.push_back({item.key, item.value});
-    }
-    const StoreCheckpoint store{place_.index, changes, {lineage_, next_offset, clock_.now()}};
-    auto status = place_.engine->apply({{&store, 1}, {}});
-    items_.clear();
-    blocks_.clear();
-    bytes_ = room_ = 0;
-    return status;
-  }
-
- private:
-  struct Item {
-    std::string_view key;
-    std::optional<std::string_view> value;
-  };
-  static constexpr std::size_t kBlockBytes = std::size_t{256} << 10;
-
-  std::string_view store(std::string_view bytes) {
-    if (bytes.size() > room_) {
-      room_ = std::max(bytes.size(), kBlockBytes);
-      blocks_.push_back(std::make_unique_for_overwrite<char[]>(room_));
-      end_ = blocks_.back().get();
-      bytes_ += room_;
-    }
-    char* begin = end_;
-    bytes.copy(begin, bytes.size());
-    end_ += bytes.size();
-    room_ -= bytes.size();
-    return {begin, bytes.size()};
-  }
-
-  const TaskEngines::Place& place_;
-  const std::uint64_t lineage_;
-  const Clock& clock_;
-  std::vector<Item> items_;
-  std::vector<std::unique_ptr<char[]>> blocks_;
-  char* end_ = nullptr;
-  std::size_t room_ = 0;
-  std::size_t bytes_ = 0;
-  std::string scratch_;
-};
 
 class Restore {
  public:
@@ -197,6 +127,10 @@ class Restore {
     } else if ((*position)->next_offset < end &&
                clock_.now() - (*position)->checkpointed_at > settings_.delete_retention / 2) {
       why = "its last checkpoint is so old that the changelog may have lost deletions since";
+    } else if (!segments_fit(i)) {
+      why = "its retention was another one, so that its entries stand elsewhere";
+    } else if (layout_of(i).expires() && (*position)->next_offset < logs_[i].start && (*position)->next_offset < end) {
+      why = "the changelog records behind it have been deleted by their age";
     } else {
       return (*position)->next_offset;
     }
@@ -205,11 +139,23 @@ class Restore {
     return std::int64_t{0};
   }
 
+  const KeyLayout& layout_of(std::size_t i) const { return plan_.graph->stores()[plan_.stores[i].store].layout; }
+
+  // Segments of another length would be looked for in the wrong places.
+  bool segments_fit(std::size_t i) {
+    if (!layout_of(i).observes_time()) return true;
+    const auto& place = engines_.places()[i];
+    const auto record = place.engine->get(place.index, KeyLayout::kTimeKey);
+    return !record || !record->has_value() || layout_of(i).observed_time(**record).has_value();
+  }
+
   Status restore_store(std::size_t i) {
     const auto& changelog = plan_.stores[i].changelog;
     StoreStart& store = start_.stores[i];
     auto from = usable_position(i);
     if (!from) return from.error();
+    // What the broker has deleted from a changelog of windows had expired: their retention there is longer.
+    if (layout_of(i).expires()) *from = std::clamp(logs_[i].start, *from, std::max(*from, store.committed_end));
     store.restored_from = *from;
     if (*from < logs_[i].start && *from < store.committed_end) {
       return Status::corruption("changelog " + to_string(changelog) + " begins at offset " +
@@ -218,7 +164,8 @@ class Restore {
                                 " on: records were deleted from it (retention, or DeleteRecords), so the state cannot "
                                 "be restored; reset the application, and set the topic's cleanup.policy to compact");
     }
-    EngineLoader loader{engines_.places()[i], start_.point.lineage, clock_};
+    EngineLoader loader{engines_.places()[i], layout_of(i), start_.point.lineage, clock_};
+    if (auto status = loader.open(); !status.ok()) return status;
     observer_.progress(i, store.restored_from, store.committed_end);
 
     auto status = reader_.read(changelog, store.restored_from, store.committed_end, [&](const LogRecord& record) -> Status {
@@ -240,9 +187,13 @@ class Restore {
   Status read_tail(std::size_t i) {
     StoreStart& store = start_.stores[i];
     std::unordered_set<std::string> keys;
+    std::string engine_key;
     auto status = reader_.read(plan_.stores[i].changelog, store.committed_end, store.examined_end,
                                [&](const LogRecord& record) -> Status {
-                                 if (record.key) keys.emplace(*record.key);
+                                 // What is no key of the store does not get into it either.
+                                 if (record.key && layout_of(i).engine_key(*record.key, record.timestamp, engine_key)) {
+                                   keys.insert(engine_key);
+                                 }
                                  return {};
                                });
     store.tail_keys.assign(keys.begin(), keys.end());

@@ -72,7 +72,7 @@ struct StoreStart {
   std::int64_t committed_end = 0;    ///< E: the engine holds the changelog up to here.
   std::int64_t examined_end = 0;     ///< L: up to here the log was looked through.
   std::uint64_t records = 0;         ///< Applied to the engine.
-  std::vector<std::string> tail_keys;  ///< Keys of [E, L), which no commit covers: to be written again.
+  std::vector<std::string> tail_keys;  ///< Engine keys of [E, L), which no commit covers: to be written again.
   std::string rebuilt;               ///< Why the engine's content was discarded; empty if it was not.
 };
 

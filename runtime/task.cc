@@ -193,6 +193,7 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare_start() {
 }
 
 Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
+  count_expired();
   // Tables hand on what has changed, which may change tables further down: parents stand first.
   try {
     for (const NodeIndex node : plan_.subtopology().nodes) operators_[node]->flush();
@@ -249,9 +250,11 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(st
     auto acks = sink_.new_tracker();
     const TopicPartition& changelog = plan_.stores[i].changelog;
     at = "task " + id_text_ + ", changelog " + to_string(changelog);
+    const KeyLayout& layout = store.cache->layout();
     for (const Change& change : store.cache->prepare()) {
-      const auto status = sink_.produce(store.changelog, changelog.partition, change.key, change.changelog_value(),
-                                        change.timestamp, nullptr, *acks);
+      if (!change.logged) continue;
+      const auto status = sink_.produce(store.changelog, changelog.partition, layout.log_key(change.key),
+                                        change.changelog_value(layout), change.timestamp, nullptr, *acks);
       if (!status.ok()) {
         return Status{status.code(), "task " + id_text_ + ": cannot write to changelog " + to_string(changelog) + ": " +
                                          status.message()};
@@ -299,14 +302,20 @@ Status Task::checkpoint_if_due() {
 
 Status Task::checkpoint() {
   std::vector<std::vector<EngineChange>> changes;
-  std::vector<EnginePosition> positions;
+  std::vector<StoreCheckpoint> parts;
   std::map<std::string, std::int64_t> sources;
+  try {
+    for (auto& store : stores_) changes.push_back(store.cache->uncheckpointed());
+  } catch (const StoreFailure& failure) {
+    return failure.status();
+  }
   for (std::size_t i = 0; i < stores_.size(); ++i) {
-    changes.push_back(stores_[i].cache->uncheckpointed());
-    positions.push_back({point_.lineage, point_.changelog_ends.at(plan_.stores[i].changelog.topic), clock_.now()});
+    const EnginePosition position{point_.lineage, point_.changelog_ends.at(plan_.stores[i].changelog.topic),
+                                  clock_.now()};
+    parts.push_back({0, changes[i], position, stores_[i].cache->erase_below()});
   }
   for (const auto& input : plan_.inputs) sources[to_string(input)] = point_.sources.at(input.topic);
-  if (auto status = engines_.apply(changes, positions, sources); !status.ok()) {
+  if (auto status = engines_.apply(std::move(parts), sources); !status.ok()) {
     return Status{status.code(), "task " + id_text_ + ": checkpoint failed: " + status.message()};
   }
   for (auto& store : stores_) store.cache->checkpointed();
@@ -353,7 +362,8 @@ Task::Task(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink, cons
   for (std::size_t i = 0; i < plan_.stores.size(); ++i) {
     const auto& place = engines_.places()[i];
     const auto& spec = plan_.graph->stores()[plan_.stores[i].store];
-    stores_.push_back({std::make_unique<StateCache>(*place.engine, place.index, *spec.value, budget), 0,
+    stores_.push_back({std::make_unique<StateCache>(*place.engine, place.index, *spec.value, budget, spec.layout),
+                       0,
                        start.stores[i].examined_end});
     tails_.push_back(std::move(start.stores[i].tail_keys));
   }
@@ -438,17 +448,21 @@ StateCache* Task::find_store(const std::string& name) {
   return nullptr;
 }
 
-StateCache& Task::store(const std::string& name, const ValueOps& value, const KeyOps& key) {
+StateCache& Task::store(const std::string& name, const ValueOps& value, const KeyOps& key, StoreKind kind) {
   StateCache* cache = find_store(name);
   if (cache == nullptr) {
     throw UnknownStoreError("store '" + name + "' is not connected to this part of the topology; name it in "
                             "connects(...)");
   }
-  const auto& spec = plan_.graph->stores()[*plan_.graph->find_store(name)];
-  if (*spec.value->type != *value.type || *spec.key->type != *key.type) {
-    throw StoreTypeError("store '" + name + "' has other key or value types than asked for");
-  }
+  check_store_types(plan_.graph->stores()[*plan_.graph->find_store(name)], value, key, kind);
   return *cache;
+}
+
+void Task::count_expired() {
+  std::uint64_t expired = 0;
+  for (const auto& store : stores_) expired += store.cache->figures().expired;
+  metrics_.dropped(DropReason::kExpired).add(expired - expired_counted_);
+  expired_counted_ = expired;
 }
 
 void Task::maintain() {
@@ -463,6 +477,7 @@ void Task::maintain() {
     store.cache_hits.raise_to(figures.hits);
     store.cache_misses.raise_to(figures.misses);
   }
+  count_expired();
 }
 
 std::vector<EngineStatistics> Task::store_figures() {

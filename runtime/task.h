@@ -127,7 +127,7 @@ class Task final : public TaskContext {
   void send(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
             Timestamp timestamp, const HeaderSource* headers) override;
   void drop(DropReason reason) override { metrics_.dropped(reason).add(); }
-  StateCache& store(const std::string& name, const ValueOps& value, const KeyOps& key) override;
+  StateCache& store(const std::string& name, const ValueOps& value, const KeyOps& key, StoreKind kind) override;
 
  private:
   struct Input {
@@ -173,6 +173,7 @@ class Task final : public TaskContext {
   [[nodiscard]] std::optional<std::size_t> next_input() const;
   Status process_record(Input& input, const RawRecord& record);
   Status failed(Input& input, const RawRecord& record, ErrorPolicy policy, DropReason reason, const std::string& what);
+  void count_expired();
   void produce(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
                Timestamp timestamp, const Headers* headers);
   Result<std::shared_ptr<const PreparedCommit>> produce_changes();
@@ -215,6 +216,7 @@ class Task final : public TaskContext {
   bool progressed_ = false;      // Records processed since the last prepare.
   std::chrono::nanoseconds checkpointed_at_{};
   bool closed_ = false;
+  std::uint64_t expired_counted_ = 0;  // Puts refused by stores, as far as the metrics know.
 };
 
 }  // namespace millrace

@@ -49,13 +49,13 @@ Result<TaskEngines> TaskEngines::open(const TaskPlan& plan, const std::shared_pt
   return result;
 }
 
-Status TaskEngines::apply(const std::vector<std::vector<EngineChange>>& changes,
-                          const std::vector<EnginePosition>& positions,
+Status TaskEngines::apply(std::vector<StoreCheckpoint> parts,
                           const std::map<std::string, std::int64_t>& source_offsets) {
   for (const auto& engine : engines_) {
     std::vector<StoreCheckpoint> stores;
     for (std::size_t i = 0; i < places_.size(); ++i) {
-      if (places_[i].engine == engine.get()) stores.push_back({places_[i].index, changes[i], positions[i]});
+      parts[i].store = places_[i].index;
+      if (places_[i].engine == engine.get()) stores.push_back(parts[i]);
     }
     if (auto status = engine->apply({stores, source_offsets}); !status.ok()) return status;
   }

@@ -33,9 +33,8 @@ class TaskEngines {
   /// In the order of `plan.stores`.
   [[nodiscard]] const std::vector<Place>& places() const { return places_; }
 
-  /// Writes one checkpoint per engine; `changes[i]` and `positions[i]` belong to the plan's i-th store.
-  Status apply(const std::vector<std::vector<EngineChange>>& changes, const std::vector<EnginePosition>& positions,
-               const std::map<std::string, std::int64_t>& source_offsets);
+  /// Writes one checkpoint per engine; `parts[i]` belongs to the plan's i-th store (its `store` is set here).
+  Status apply(std::vector<StoreCheckpoint> parts, const std::map<std::string, std::int64_t>& source_offsets);
 
   Status close();
 

@@ -23,7 +23,8 @@ TaskMetrics::TaskMetrics(metrics::Registry& registry, const TaskPlan& plan)
                        scope_.counter("millrace_store_cache_hits_total", "Lookups that the state cache answered.", labels),
                        scope_.counter("millrace_store_cache_misses_total", "Lookups that asked the engine.", labels)});
   }
-  static constexpr std::array<const char*, 4> kReasons{"null_key", "null_value", "decode_error", "user_error"};
+  static constexpr std::array<const char*, 5> kReasons{"null_key", "null_value", "decode_error", "user_error",
+                                                        "expired"};
   for (std::size_t i = 0; i < kReasons.size(); ++i) {
     dropped_[i] = &scope_.counter("millrace_records_dropped_total", "Records that went no further, by reason.",
                                   {{"task", task_}, {"reason", kReasons[i]}});

@@ -44,7 +44,7 @@ class TaskMetrics {
   const std::string task_;
   std::vector<Input> inputs_;
   std::vector<Store> stores_;
-  std::array<metrics::Counter*, 4> dropped_{};
+  std::array<metrics::Counter*, 5> dropped_{};
   metrics::Counter* changes_;
   metrics::Counter* checkpoints_;
   metrics::Gauge* gap_seconds_;

@@ -236,7 +236,8 @@ std::vector<TestDriver::RawOutput> TestDriver::read_raw(const std::string& topic
   return fresh;
 }
 
-std::vector<StateCache*> TestDriver::find_store(const std::string& name, const ValueOps& value, const KeyOps& key) {
+std::vector<StateCache*> TestDriver::find_store(const std::string& name, const ValueOps& value, const KeyOps& key,
+                                                StoreKind kind) {
   if (!impl_->graph->find_store(name)) {
     std::string known;
     for (const auto& store : impl_->graph->stores()) known += (known.empty() ? "" : ", ") + store.options.name();
@@ -244,9 +245,15 @@ std::vector<StateCache*> TestDriver::find_store(const std::string& name, const V
   }
   std::vector<StateCache*> caches;
   for (auto& task : impl_->tasks) {
-    if (task->find_store(name) != nullptr) caches.push_back(&task->store(name, value, key));
+    if (task->find_store(name) != nullptr) caches.push_back(&task->store(name, value, key, kind));
   }
   return caches;
+}
+
+StoreParts TestDriver::parts(const std::string& name, const ValueOps& value, const KeyOps& key, StoreKind kind) {
+  const StoreParts parts = [this, name, &value, &key, kind] { return find_store(name, value, key, kind); };
+  static_cast<void>(parts());  // Throws at once for what is wrong.
+  return parts;
 }
 
 void TestDriver::advance(std::chrono::milliseconds duration) {

@@ -17,11 +17,11 @@ class ChangeSet {
 
   /// Copies `engine_value` in. At most `changes_max` calls. The key is borrowed from the cache entry.
   const Change& add(std::string_view key, std::string_view engine_value, Timestamp timestamp) {
-    changes_.push_back({key, store(engine_value), false, timestamp});
+    changes_.push_back({key, store(engine_value), false, true, timestamp});
     return changes_.back();
   }
-  const Change& add_deletion(std::string_view key, Timestamp timestamp) {
-    changes_.push_back({key, {}, true, timestamp});
+  const Change& add_deletion(std::string_view key, Timestamp timestamp, bool logged) {
+    changes_.push_back({key, {}, true, logged, timestamp});
     return changes_.back();
   }
 

@@ -8,10 +8,12 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <cstring>
 #include <deque>
+#include <map>
 #include <new>
 
 #include "stores/change_set.h"
 #include "stores/key_order.h"
+#include "stores/merged_scan.h"
 
 namespace millrace {
 namespace {
@@ -31,7 +33,7 @@ struct SpreadHash {
 std::uint64_t hash_of(std::string_view key) { return XXH3_64bits(key.data(), key.size()); }
 
 // Engine values: 8 bytes timestamp in milliseconds, big endian, then the value as its serde encodes it.
-constexpr std::size_t kTimestampBytes = sizeof(std::int64_t);
+constexpr std::size_t kTimestampBytes = KeyLayout::kTimestampBytes;
 
 Timestamp read_timestamp(std::string_view engine_value) {
   return from_millis(*Serde<std::int64_t>::decode(engine_value.substr(0, kTimestampBytes)));
@@ -46,14 +48,26 @@ struct Saved {
   StateEntry* entry;
   Timestamp timestamp;
   bool present;
+  bool unlogged;
   std::unique_ptr<char[]> value;
+};
+
+// The latest time ever put, as it stands in each place that the state itself passes through.
+struct ObservedTime {
+  std::int64_t live = KeyLayout::kNoTime;
+  std::int64_t before_record = KeyLayout::kNoTime;
+  std::int64_t in_flight = KeyLayout::kNoTime;
+  std::int64_t committed = KeyLayout::kNoTime;
+  std::int64_t in_engine = KeyLayout::kNoTime;
+  std::int64_t leaving = KeyLayout::kNoTime;  // In the checkpoint that is being written.
 };
 
 }  // namespace
 
 struct StateCache::Impl {
-  Impl(Engine& the_engine, StoreIndex the_store, const ValueOps& the_ops, CacheBudget& the_budget)
-      : engine(the_engine), store(the_store), ops(the_ops), budget(the_budget) {
+  Impl(Engine& the_engine, StoreIndex the_store, const ValueOps& the_ops, CacheBudget& the_budget,
+       const KeyLayout& the_layout)
+      : engine(the_engine), store(the_store), ops(the_ops), budget(the_budget), layout(the_layout) {
     ++budget.caches;
     auto position = engine.position(store);
     engine_empty = position.has_value() && !position->has_value() && engine.statistics(store).entries_estimate == 0;
@@ -63,10 +77,20 @@ struct StateCache::Impl {
   const StoreIndex store;
   const ValueOps& ops;
   CacheBudget& budget;
+  const KeyLayout layout;
 
   boost::unordered_flat_map<std::uint64_t, StateEntry*, SpreadHash> index;
   std::vector<StateEntry*> ring;
   std::size_t hand = 0;
+  // The entries in key order, from the first scan of a store with times on: such stores are scanned for single records.
+  std::optional<std::map<std::string_view, StateEntry*>> order;
+
+  ObservedTime time;
+  bool time_loaded = false;
+  std::string time_bytes;      // What `uncheckpointed` lends out.
+  std::string expired_below;   // Likewise; empty: nothing is erased.
+  bool evict_expired = false;  // At the next trim.
+  std::uint64_t expired = 0;
 
   std::vector<StateEntry*> dirty;
   std::vector<StateEntry*> pinned;  // Entries with a committed change that the engine lacks.
@@ -118,6 +142,7 @@ struct StateCache::Impl {
       it->second = entry;
     }
     bytes += entry_bytes(*entry);
+    if (order) order->emplace(entry->key(), entry);
     return *entry;
   }
 
@@ -130,6 +155,7 @@ struct StateCache::Impl {
   void remove(StateEntry* entry) {
     extra_entries -= static_cast<std::int64_t>(entry->present_) - static_cast<std::int64_t>(entry->in_engine_);
     bytes -= entry_bytes(*entry);
+    if (order) order->erase(entry->key());
     const auto it = index.find(entry->hash_);
     if (it->second == entry && entry->same_hash_ == nullptr) {
       index.erase(it);
@@ -202,7 +228,7 @@ struct StateCache::Impl {
   }
 
   void save(StateEntry& entry) {
-    Saved old{&entry, entry.timestamp_, entry.present_, nullptr};
+    Saved old{&entry, entry.timestamp_, entry.present_, entry.unlogged_, nullptr};
     if (entry.present_) {
       old.value = std::make_unique_for_overwrite<char[]>(ops.size);
       ops.copy(entry.storage_, old.value.get());
@@ -215,14 +241,54 @@ struct StateCache::Impl {
     return !entry.dirty_ && entry.in_flight_ == nullptr && entry.committed_ == nullptr;
   }
 
+  // Read when it is first asked for: a store is opened before its engine can be known to answer.
+  ObservedTime& times() {
+    if (time_loaded || !layout.observes_time()) return time;
+    auto record = engine.get(store, KeyLayout::kTimeKey);
+    if (!record) throw StoreFailure(record.error());
+    if (const auto& bytes_found = *record) {
+      const auto observed = layout.observed_time(*bytes_found);
+      if (!observed) throw StoreFailure(Status::corruption("a store's observed time cannot be read"));
+      time = {*observed, *observed, *observed, *observed, *observed, *observed};
+    }
+    time_loaded = true;
+    return time;
+  }
+
+  bool expired_key(std::string_view key, std::int64_t observed) const {
+    return layout.expires() && observed != KeyLayout::kNoTime && !layout.is_live(layout.time_of(key), observed);
+  }
+
+  MergedScan::Item overlay_item(const StateEntry& entry) const {
+    MergedScan::Item item{std::string{entry.key()}, entry.timestamp_, entry.present_, nullptr};
+    if (entry.present_) {
+      item.value = std::make_unique_for_overwrite<char[]>(ops.size);
+      ops.copy(entry.storage_, item.value.get());
+    }
+    return item;
+  }
+
+  void remove_expired() {
+    evict_expired = false;
+    for (std::size_t i = 0; i < ring.size();) {
+      StateEntry* entry = ring[i];
+      if (evictable(*entry) && expired_key(entry->key(), time.committed)) {
+        remove(entry);  // The last of the ring takes its place.
+      } else {
+        ++i;
+      }
+    }
+  }
+
   void report_bytes() {
     budget.bytes_used += bytes - bytes_reported;  // Unsigned wrap-around makes a decrease of it.
     bytes_reported = bytes;
   }
 };
 
-StateCache::StateCache(Engine& engine, StoreIndex store, const ValueOps& ops, CacheBudget& budget)
-    : impl_(std::make_unique<Impl>(engine, store, ops, budget)) {}
+StateCache::StateCache(Engine& engine, StoreIndex store, const ValueOps& ops, CacheBudget& budget,
+                       const KeyLayout& layout)
+    : impl_(std::make_unique<Impl>(engine, store, ops, budget, layout)) {}
 
 StateCache::~StateCache() {
   for (const auto& old : impl_->saved) {
@@ -286,6 +352,7 @@ void* StateCache::replace(StateEntry& entry, Timestamp timestamp) {
   if (entry.present_ && !impl_->ops.trivially_copyable) impl_->ops.destroy(entry.storage_);
   impl_->set_present(entry, true);
   entry.timestamp_ = timestamp;
+  entry.unlogged_ = false;
   return entry.storage_;
 }
 
@@ -294,13 +361,32 @@ void StateCache::erase(StateEntry& entry, Timestamp timestamp) {
   if (entry.present_ && !impl_->ops.trivially_copyable) impl_->ops.destroy(entry.storage_);
   impl_->set_present(entry, false);
   entry.timestamp_ = timestamp;
+  entry.unlogged_ = false;
   impl_->set_heap_bytes(entry, 0);
+}
+
+void StateCache::drop_unlogged(StateEntry& entry) {
+  erase(entry, entry.timestamp_);
+  entry.unlogged_ = true;
+}
+
+const KeyLayout& StateCache::layout() const { return impl_->layout; }
+
+std::int64_t StateCache::observed_time() const { return impl_->times().live; }
+
+bool StateCache::observe(std::int64_t time) {
+  ObservedTime& times = impl_->times();
+  times.live = std::max(times.live, time);
+  if (time != KeyLayout::kNoTime && impl_->layout.is_live(time, times.live)) return true;
+  ++impl_->expired;
+  return false;
 }
 
 std::span<StateEntry* const> StateCache::dirty() const { return impl_->dirty; }
 
 void StateCache::begin_record() {
   impl_->recording = true;
+  impl_->time.before_record = impl_->time.live;
   impl_->dirty_before_record = impl_->dirty.size();
 }
 
@@ -321,6 +407,7 @@ void StateCache::undo_record() {
     if (entry.present_ && !ops.trivially_copyable) ops.destroy(entry.storage_);
     impl_->set_present(entry, old.present);
     entry.timestamp_ = old.timestamp;
+    entry.unlogged_ = old.unlogged;
     if (!old.present) continue;
     ops.copy(old.value.get(), entry.storage_);
     if (!ops.trivially_copyable) ops.destroy(old.value.get());
@@ -331,13 +418,37 @@ void StateCache::undo_record() {
     impl_->dirty_bytes -= std::min(impl_->dirty_bytes, impl_->entry_bytes(*impl_->dirty.back()));
     impl_->dirty.pop_back();
   }
+  impl_->time.live = impl_->time.before_record;
   impl_->recording = false;
 }
 
 void StateCache::log_again(std::string_view key, Timestamp timestamp_if_absent) {
   StateEntry& entry = load(key);
+  if (impl_->layout.kind() == StoreKind::kVersioned && !entry.present_) return log_version_in_effect(entry);
   impl_->mark(entry);
-  if (!entry.present_) entry.timestamp_ = timestamp_if_absent;
+  entry.unlogged_ = false;
+  if (entry.present_) return;
+  // The broker deletes by record time: what it is told of a window is as old as the window.
+  const auto time = impl_->layout.expires() ? from_millis(impl_->layout.time_of(key)) : timestamp_if_absent;
+  entry.timestamp_ = std::max(time, from_millis(0));
+}
+
+// A foreign version cannot be taken out of the log, but a version with the value that was in effect before it says the
+// same as no version. Afterwards the value is valid from the later time: that is all that can be told.
+void StateCache::log_version_in_effect(StateEntry& entry) {
+  const KeyLayout& layout = impl_->layout;
+  std::string last;
+  const std::string_view key = layout.key_of(entry.key());
+  layout.compose(key, KeyLayout::kNoTime, 0, last);
+  auto earlier = scan(entry.key(), last);
+  while (earlier->valid() && layout.key_of(earlier->key()) != key) earlier->next();
+  void* room = replace(entry, from_millis(layout.time_of(entry.key())));
+  if (earlier->valid()) {
+    impl_->ops.copy(earlier->value(), room);
+    return;
+  }
+  constexpr char kNothing[] = {KeyLayout::kDeletedVersion};
+  if (const auto status = impl_->ops.decode({kNothing, 1}, room); !status.ok()) throw StoreFailure(status);
 }
 
 std::span<const Change> StateCache::prepare() {
@@ -352,9 +463,11 @@ std::span<const Change> StateCache::prepare() {
       my.set_heap_bytes(*entry, my.scratch.size());
       entry->in_flight_ = &my.in_flight->add(entry->key(), my.scratch, entry->timestamp_);
     } else {
-      entry->in_flight_ = &my.in_flight->add_deletion(entry->key(), entry->timestamp_);
+      entry->in_flight_ = &my.in_flight->add_deletion(entry->key(), entry->timestamp_, !entry->unlogged_);
+      entry->unlogged_ = false;
     }
   }
+  my.time.in_flight = my.time.live;
   my.in_flight_entries.clear();
   my.in_flight_entries.swap(my.dirty);
   my.dirty_bytes = 0;
@@ -364,6 +477,7 @@ std::span<const Change> StateCache::prepare() {
 void StateCache::committed() {
   Impl& my = *impl_;
   if (!my.in_flight) return;
+  my.time.committed = my.time.in_flight;
   for (StateEntry* entry : my.in_flight_entries) {
     if (entry->committed_ == nullptr) my.pinned.push_back(entry);
     entry->committed_ = entry->in_flight_;
@@ -389,6 +503,7 @@ void StateCache::roll_back() {
   }
   for (StateEntry* entry : touched) {
     entry->dirty_ = false;
+    entry->unlogged_ = false;
     if (const Change* change = entry->committed_) {
       my.assign(*entry, change->deleted ? std::nullopt : std::optional{change->engine_value});
       entry->timestamp_ = change->timestamp;
@@ -397,24 +512,47 @@ void StateCache::roll_back() {
     }
   }
   my.in_flight.reset();
+  my.time.live = my.time.in_flight = my.time.committed;
 }
 
 std::vector<EngineChange> StateCache::uncheckpointed() {
+  Impl& my = *impl_;
   std::vector<EngineChange> changes;
-  changes.reserve(impl_->pinned.size());
-  for (const StateEntry* entry : impl_->pinned) {
+  changes.reserve(my.pinned.size() + 1);
+  my.expired_below.clear();
+  ObservedTime& time = my.times();
+  time.leaving = time.committed;
+  if (time.leaving > time.in_engine) {
+    my.time_bytes = my.layout.time_record(time.leaving);
+    changes.push_back({KeyLayout::kTimeKey, my.time_bytes});
+    // The engine has all there is from the time it knows on: nothing to erase twice.
+    if (my.layout.expires() && time.in_engine != KeyLayout::kNoTime) {
+      my.expired_below = my.layout.expired_below(time.leaving);
+      if (my.expired_below == my.layout.expired_below(time.in_engine)) my.expired_below.clear();
+    }
+  }
+  for (const StateEntry* entry : my.pinned) {
     const Change& change = *entry->committed_;
+    if (my.expired_key(change.key, time.leaving)) continue;
     changes.push_back({change.key, change.deleted ? std::nullopt : std::optional{change.engine_value}});
   }
   sort_by_key(changes, [](const EngineChange& change) { return change.key; });
   return changes;
 }
 
+std::optional<std::string_view> StateCache::erase_below() const {
+  if (impl_->expired_below.empty()) return std::nullopt;
+  return impl_->expired_below;
+}
+
 void StateCache::checkpointed() {
   for (StateEntry* entry : impl_->pinned) {
-    impl_->set_in_engine(*entry, !entry->committed_->deleted);
+    const bool written = !entry->committed_->deleted && !impl_->expired_key(entry->key(), impl_->time.leaving);
+    impl_->set_in_engine(*entry, written);
     entry->committed_ = nullptr;
   }
+  impl_->time.in_engine = impl_->time.leaving;
+  impl_->evict_expired = impl_->evict_expired || !impl_->expired_below.empty();
   impl_->engine_empty = impl_->engine_empty && impl_->pinned.empty();
   impl_->pinned.clear();
   impl_->committed.clear();
@@ -425,6 +563,7 @@ std::size_t StateCache::uncheckpointed_bytes() const { return impl_->committed_b
 
 void StateCache::trim() {
   Impl& my = *impl_;
+  if (my.evict_expired) my.remove_expired();
   my.report_bytes();
   // Two turns of the hand at most: the first may only clear reference bits.
   std::size_t steps = my.ring.size() * 2;
@@ -453,126 +592,39 @@ bool StateCache::wants_checkpoint() const {
 }
 
 StateCache::Figures StateCache::figures() const {
-  return {impl_->hits, impl_->misses, impl_->bytes + impl_->committed_bytes, impl_->dirty_bytes, impl_->ring.size()};
+  return {impl_->hits, impl_->misses, impl_->bytes + impl_->committed_bytes, impl_->dirty_bytes, impl_->ring.size(),
+          impl_->expired};
 }
 
 std::uint64_t StateCache::approximate_entries() const {
   const auto in_engine = static_cast<std::int64_t>(impl_->engine.statistics(impl_->store).entries_estimate);
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, in_engine + impl_->extra_entries));
+  const std::int64_t time_records = impl_->time.in_engine == KeyLayout::kNoTime ? 0 : 1;
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, in_engine + impl_->extra_entries - time_records));
 }
 
 const ValueOps& StateCache::ops() const { return impl_->ops; }
 
-namespace {
-
-// Merges the entries that the engine lacks with a scan of the engine.
-class MergedScan final : public StateScan {
- public:
-  struct Item {
-    std::string key;
-    Timestamp timestamp;
-    bool present;
-    std::unique_ptr<char[]> value;
-  };
-
-  MergedScan(const ValueOps& ops, std::vector<Item> overlay, std::unique_ptr<EngineScan> engine)
-      : ops_(ops),
-        overlay_(std::move(overlay)),
-        engine_(std::move(engine)),
-        decoded_(std::make_unique_for_overwrite<char[]>(ops.size)) {
-    settle();
-  }
-  ~MergedScan() override {
-    drop_decoded();
-    for (const Item& item : overlay_) {
-      if (item.present) ops_.destroy(item.value.get());
-    }
-  }
-
-  bool valid() const override { return place_ != Place::kEnd; }
-  void next() override {
-    if (place_ == Place::kOverlay) {
-      ++at_;
-    } else {
-      engine_->next();
-    }
-    settle();
-  }
-  std::string_view key() const override {
-    return place_ == Place::kOverlay ? std::string_view{overlay_[at_].key} : engine_->key();
-  }
-  const void* value() const override {
-    return place_ == Place::kOverlay ? overlay_[at_].value.get() : decoded_.get();
-  }
-  Timestamp timestamp() const override {
-    return place_ == Place::kOverlay ? overlay_[at_].timestamp : decoded_timestamp_;
-  }
-
- private:
-  enum class Place : std::uint8_t { kOverlay, kEngine, kEnd };
-
-  // Moves on to the next entry that exists: the overlay wins over the engine, deleted ones are passed over.
-  void settle() {
-    drop_decoded();
-    for (;;) {
-      const bool engine_valid = engine_ && engine_->valid();
-      if (engine_ && !engine_valid && !engine_->status().ok()) throw StoreFailure(engine_->status());
-      if (at_ == overlay_.size() && !engine_valid) {
-        place_ = Place::kEnd;
-        return;
-      }
-      if (at_ < overlay_.size() && (!engine_valid || overlay_[at_].key <= engine_->key())) {
-        if (engine_valid && overlay_[at_].key == engine_->key()) engine_->next();
-        if (overlay_[at_].present) {
-          place_ = Place::kOverlay;
-          return;
-        }
-        ++at_;
-        continue;
-      }
-      place_ = Place::kEngine;
-      const std::string_view bytes = engine_->value();
-      if (bytes.size() < kTimestampBytes) {
-        throw StoreFailure(Status::internal("a stored value cannot be decoded: shorter than its timestamp"));
-      }
-      const auto status = ops_.decode(bytes.substr(kTimestampBytes), decoded_.get());
-      if (!status.ok()) throw StoreFailure(Status::internal("a stored value cannot be decoded: " + status.message()));
-      decoded_timestamp_ = read_timestamp(bytes);
-      has_decoded_ = true;
-      return;
-    }
-  }
-  void drop_decoded() {
-    if (has_decoded_) ops_.destroy(decoded_.get());
-    has_decoded_ = false;
-  }
-
-  const ValueOps& ops_;
-  std::vector<Item> overlay_;
-  std::size_t at_ = 0;
-  std::unique_ptr<EngineScan> engine_;
-  std::unique_ptr<char[]> decoded_;
-  Timestamp decoded_timestamp_{};
-  bool has_decoded_ = false;
-  Place place_ = Place::kEnd;
-};
-
-}  // namespace
-
 std::unique_ptr<StateScan> StateCache::scan(std::optional<std::string_view> from, std::optional<std::string_view> to) {
   Impl& my = *impl_;
   std::vector<MergedScan::Item> overlay;
-  for (const StateEntry* entry : my.ring) {
-    if (my.evictable(*entry)) continue;
-    if ((from && entry->key() < *from) || (to && entry->key() > *to)) continue;
-    MergedScan::Item item{std::string{entry->key()}, entry->timestamp_, entry->present_, nullptr};
-    if (entry->present_) {
-      item.value = std::make_unique_for_overwrite<char[]>(my.ops.size);
-      my.ops.copy(entry->storage_, item.value.get());
+  if (my.layout.observes_time()) {
+    if (!my.order) {
+      my.order.emplace();
+      for (StateEntry* entry : my.ring) my.order->emplace(entry->key(), entry);
     }
-    overlay.push_back(std::move(item));
+    const auto end = to ? my.order->upper_bound(*to) : my.order->end();
+    const bool empty = from && to && *from > *to;
+    for (auto at = empty ? end : from ? my.order->lower_bound(*from) : my.order->begin(); at != end; ++at) {
+      if (!my.evictable(*at->second)) overlay.push_back(my.overlay_item(*at->second));
+    }
+  } else {
+    for (const StateEntry* entry : my.ring) {
+      if (my.evictable(*entry)) continue;
+      if ((from && entry->key() < *from) || (to && entry->key() > *to)) continue;
+      overlay.push_back(my.overlay_item(*entry));
+    }
+    std::sort(overlay.begin(), overlay.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
   }
-  std::sort(overlay.begin(), overlay.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
   auto engine_scan = my.engine.scan(my.store, from, to);
   if (!engine_scan) throw StoreFailure(engine_scan.error());
   return std::make_unique<MergedScan>(my.ops, std::move(overlay), *std::move(engine_scan));

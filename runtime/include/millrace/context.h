@@ -7,16 +7,20 @@
 #include <string_view>
 #include <vector>
 
+#include "millrace/key_layout.h"
 #include "millrace/key_value_store.h"
 #include "millrace/record.h"
 #include "millrace/serde.h"
+#include "millrace/session_store.h"
 #include "millrace/time.h"
 #include "millrace/topic.h"
+#include "millrace/versioned_store.h"
+#include "millrace/window_store.h"
 
 namespace millrace {
 
 /// Why a record went no further. Label `reason` of millrace_records_dropped_total.
-enum class DropReason : std::uint8_t { kNullKey, kNullValue, kDecodeError, kUserError };
+enum class DropReason : std::uint8_t { kNullKey, kNullValue, kDecodeError, kUserError, kExpired };
 
 /// What a task offers its operators. Implemented by Task; operators and Context are its only users.
 class TaskContext {
@@ -37,7 +41,8 @@ class TaskContext {
   virtual void drop(DropReason reason) = 0;
 
   /// A store connected to the operator in the topology; throws UnknownStoreError or StoreTypeError.
-  virtual StateCache& store(const std::string& name, const ValueOps& value, const KeyOps& key) = 0;
+  virtual StateCache& store(const std::string& name, const ValueOps& value, const KeyOps& key,
+                            StoreKind kind) = 0;
 };
 
 /// A reaction topic with its place among the task's sinks.
@@ -82,7 +87,25 @@ class Context {
   /// A store that the operator was connected to. Throws UnknownStoreError or StoreTypeError.
   template <Serializable K, Serializable V>
   [[nodiscard]] KeyValueStore<K, V> store(const std::string& name) {
-    return {task_->store(name, value_ops<V>(), key_ops<K>()), [this] { return timestamp_; }};
+    return {task_->store(name, value_ops<V>(), key_ops<K>(), StoreKind::kKeyValue), [this] { return timestamp_; }};
+  }
+
+  /// The same for the other kinds of stores. StoreTypeError also if the store is of another kind.
+  template <Serializable K, Serializable V>
+  [[nodiscard]] WindowStore<K, V> window_store(const std::string& name) {
+    // Duplicates are numbered by the record's offset, as the first of which Kafka Streams counts 1: a number that a
+    // restart does not give to another record.
+    return {task_->store(name, value_ops<V>(), key_ops<K>(), StoreKind::kWindow), [this] { return timestamp_; },
+            [this] { return offset() + 1; }};
+  }
+  template <Serializable K, Serializable A>
+  [[nodiscard]] SessionStore<K, A> session_store(const std::string& name) {
+    return {task_->store(name, value_ops<A>(), key_ops<K>(), StoreKind::kSession), [this] { return timestamp_; }};
+  }
+  template <Serializable K, Serializable V>
+  [[nodiscard]] VersionedStore<K, V> versioned_store(const std::string& name) {
+    return VersionedStore<K, V>{
+        task_->store(name, value_ops<detail::Version<V>>(), key_ops<K>(), StoreKind::kVersioned)};
   }
 
   // For operators: the record that the next calls are about.

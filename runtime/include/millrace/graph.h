@@ -123,7 +123,16 @@ struct StoreSpec {
   StoreOptions options;
   const ValueOps* value;
   const KeyOps* key;
+  KeyLayout layout = {};
 };
+
+/// The layouts of the store kinds. They throw TopologyError, naming the store, for what is missing or out of bounds.
+[[nodiscard]] KeyLayout layout_of(const StoreOptions& store, const WindowStoreOptions& options);
+[[nodiscard]] KeyLayout layout_of(const StoreOptions& store, const SessionStoreOptions& options);
+[[nodiscard]] KeyLayout layout_of(const StoreOptions& store, const VersionedStoreOptions& options);
+
+/// Throws StoreTypeError unless `spec` is of that kind and those types.
+void check_store_types(const StoreSpec& spec, const ValueOps& value, const KeyOps& key, StoreKind kind);
 
 /// A connected part of the graph: one task per partition of its inputs.
 struct Subtopology {

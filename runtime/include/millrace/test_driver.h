@@ -15,6 +15,7 @@
 #include "millrace/engine.h"
 #include "millrace/key_value_store.h"
 #include "millrace/record.h"
+#include "millrace/test_stores.h"
 #include "millrace/topology.h"
 
 namespace millrace {
@@ -173,7 +174,7 @@ class TestDriver {
 
    private:
     [[nodiscard]] std::vector<StateCache*> caches() const {
-      return driver_->find_store(name_, value_ops<V>(), key_ops<K>());
+      return driver_->find_store(name_, value_ops<V>(), key_ops<K>(), StoreKind::kKeyValue);
     }
     TestDriver* driver_;
     std::string name_;
@@ -181,8 +182,23 @@ class TestDriver {
   /// Throws UnknownStoreError or StoreTypeError.
   template <Serializable K, Serializable V>
   [[nodiscard]] Store<K, V> store(const std::string& name) {
-    static_cast<void>(find_store(name, value_ops<V>(), key_ops<K>()));
+    static_cast<void>(find_store(name, value_ops<V>(), key_ops<K>(), StoreKind::kKeyValue));
     return {*this, name};
+  }
+
+  /// The other kinds. They throw UnknownStoreError or StoreTypeError, also for a store of another kind.
+  template <Serializable K, Serializable V>
+  [[nodiscard]] TestWindowStore<K, V> window_store(const std::string& name) {
+    return TestWindowStore<K, V>{parts(name, value_ops<V>(), key_ops<K>(), StoreKind::kWindow)};
+  }
+  template <Serializable K, Serializable A>
+  [[nodiscard]] TestSessionStore<K, A> session_store(const std::string& name) {
+    return TestSessionStore<K, A>{parts(name, value_ops<A>(), key_ops<K>(), StoreKind::kSession)};
+  }
+  template <Serializable K, Serializable V>
+  [[nodiscard]] TestVersionedStore<K, V> versioned_store(const std::string& name) {
+    return TestVersionedStore<K, V>{
+        parts(name, value_ops<detail::Version<V>>(), key_ops<K>(), StoreKind::kVersioned)};
   }
 
   /// Moves the wall clock.
@@ -216,7 +232,9 @@ class TestDriver {
   void pipe_raw(const std::string& topic, std::optional<std::string> key, std::optional<std::string> value,
                 std::optional<Timestamp> timestamp, const Headers& headers);
   [[nodiscard]] std::vector<RawOutput> read_raw(const std::string& topic);
-  [[nodiscard]] std::vector<StateCache*> find_store(const std::string& name, const ValueOps& value, const KeyOps& key);
+  [[nodiscard]] std::vector<StateCache*> find_store(const std::string& name, const ValueOps& value, const KeyOps& key,
+                                                    StoreKind kind);
+  [[nodiscard]] StoreParts parts(const std::string& name, const ValueOps& value, const KeyOps& key, StoreKind kind);
 
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -45,6 +45,28 @@ class Topology {
     return *this;
   }
 
+  /// A window store for processors, which name it in `connects(...)`. Throws TopologyError if size or retention are missing
+  /// or the retention is shorter than a window.
+  template <Serializable K, Serializable V>
+  Topology& window_store(const StoreOptions& store, const WindowStoreOptions& options) {
+    graph_->add_store({store, &value_ops<V>(), &key_ops<K>(), layout_of(store, options)});
+    return *this;
+  }
+
+  /// A session store for processors. Throws TopologyError if the retention is missing.
+  template <Serializable K, Serializable A>
+  Topology& session_store(const StoreOptions& store, const SessionStoreOptions& options) {
+    graph_->add_store({store, &value_ops<A>(), &key_ops<K>(), layout_of(store, options)});
+    return *this;
+  }
+
+  /// A versioned store for processors. Throws TopologyError if the history's length is missing.
+  template <Serializable K, Serializable V>
+  Topology& versioned_store(const StoreOptions& store, const VersionedStoreOptions& options) {
+    graph_->add_store({store, &value_ops<detail::Version<V>>(), &key_ops<K>(), layout_of(store, options)});
+    return *this;
+  }
+
   /// Sub-topologies, operators, stores and topics, as Kafka Streams' Topology#describe prints them.
   [[nodiscard]] std::string describe() const { return graph_->describe(); }
 

@@ -13,6 +13,7 @@
 
 #include "millrace/engine.h"
 #include "millrace/error.h"
+#include "millrace/key_layout.h"
 #include "millrace/time.h"
 #include "millrace/value_ops.h"
 
@@ -39,16 +40,19 @@ struct CacheBudget {
 
 /// One serialised change of a commit. Points into its ChangeSet and, for the key, into the cache entry.
 struct Change {
+  /// The engine key; `KeyLayout::log_key` is within it.
   std::string_view key;
   /// Big-endian timestamp, 8 bytes, then the value: what engines keep. Unused for a deletion.
   std::string_view engine_value;
   bool deleted = false;
+  /// false: only the engine is told. Of deletions that follow from what the changelog says otherwise.
+  bool logged = true;
   Timestamp timestamp;
 
   /// What the changelog carries: the value without its timestamp, or null for a deletion.
-  [[nodiscard]] std::optional<std::string_view> changelog_value() const {
+  [[nodiscard]] std::optional<std::string_view> changelog_value(const KeyLayout& layout) const {
     if (deleted) return std::nullopt;
-    return engine_value.substr(sizeof(std::int64_t));
+    return layout.log_value(engine_value);
   }
 };
 
@@ -81,6 +85,7 @@ class StateEntry {
   bool referenced_ = false;              // CLOCK.
   bool saved_ = false;                   // Already in the undo list of the current record.
   bool in_engine_ = false;               // The engine has a value for the key.
+  bool unlogged_ = false;                // Absent, and the changelog need not say so.
 };
 
 /// Walks live entries of a store in ascending byte order of the encoded key: a consistent cut made at its creation.
@@ -110,9 +115,11 @@ class StateCache {
     std::size_t bytes = 0;
     std::size_t dirty_bytes = 0;
     std::size_t entries = 0;
+    std::uint64_t expired = 0;  ///< Times that `observe` has refused.
   };
 
-  StateCache(Engine& engine, StoreIndex store, const ValueOps& ops, CacheBudget& budget);
+  /// `layout` is copied.
+  StateCache(Engine& engine, StoreIndex store, const ValueOps& ops, CacheBudget& budget, const KeyLayout& layout = {});
   ~StateCache();
   StateCache(const StateCache&) = delete;
   StateCache& operator=(const StateCache&) = delete;
@@ -135,11 +142,24 @@ class StateCache {
   /// Deletes the value, if any; the deletion is logged as a tombstone.
   void erase(StateEntry& entry, Timestamp timestamp);
 
-  /// Entries with from <= key <= to, both inclusive; an absent end is open.
+  /// Deletes the value, but logs nothing: the engine alone is told.
+  void drop_unlogged(StateEntry& entry);
+
+  /// Entries with from <= key <= to, both inclusive; an absent end is open. Keys are engine keys; a store that observes
+  /// time needs a `from` (its first key is not an entry).
   std::unique_ptr<StateScan> scan(std::optional<std::string_view> from, std::optional<std::string_view> to);
 
   /// Entries changed since the last `prepare`, in order of first change.
   [[nodiscard]] std::span<StateEntry* const> dirty() const;
+
+  // --- Time, of stores that observe it ---
+
+  [[nodiscard]] const KeyLayout& layout() const;
+  /// The latest time ever observed, or KeyLayout::kNoTime. Part of the state: undone, rolled back, committed,
+  /// checkpointed and restored with it.
+  [[nodiscard]] std::int64_t observed_time() const;
+  /// Something with this time is about to be put. False: it has expired, which is counted; do not put it.
+  [[nodiscard]] bool observe(std::int64_t time);
 
   // --- A skipped record leaves no trace ---
 
@@ -151,7 +171,8 @@ class StateCache {
 
   // --- Commit and checkpoint, called by Task ---
 
-  /// Marks a key to be logged again with its present value (a tombstone if it has none). Healing: DESIGN.md section 4.
+  /// Marks an engine key to be logged again with its present value (a tombstone if it has none; of a versioned store: the
+  /// value in effect at that time). Healing: DESIGN.md section 4. No time is observed.
   void log_again(std::string_view key, Timestamp timestamp_if_absent);
 
   /// Serialises the dirty entries into a change set, which is in flight until `committed` or `roll_back`. At most one is.
@@ -164,6 +185,8 @@ class StateCache {
 
   /// The committed changes the engine lacks: ascending, the latest per key. Valid until `checkpointed`.
   std::vector<EngineChange> uncheckpointed();
+  /// What the engine is to erase before the changes that `uncheckpointed` has returned last. Valid until `checkpointed`.
+  [[nodiscard]] std::optional<std::string_view> erase_below() const;
   /// They are in the engine now.
   void checkpointed();
   /// Bytes of committed changes held for the next checkpoint.
@@ -181,6 +204,8 @@ class StateCache {
   [[nodiscard]] const ValueOps& ops() const;
 
  private:
+  void log_version_in_effect(StateEntry& entry);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -35,6 +36,29 @@ class StoreOptions {
   std::string name_;
   std::shared_ptr<EngineFactory> engine_;
   bool forward_every_update_ = false;
+};
+
+/// Of a window store. Size and retention are required.
+struct WindowStoreOptions {
+  /// How long a window is, from its start (inclusive) to its end (exclusive).
+  std::chrono::milliseconds size = std::chrono::milliseconds::zero();
+  /// How far the starts of the windows kept reach back from the latest one; not shorter than `size`. For an aggregation
+  /// with a grace period: size + grace at least.
+  std::chrono::milliseconds retention = std::chrono::milliseconds::zero();
+  /// A further value for a key and window is kept beside the first, as joins need it.
+  bool duplicates = false;
+};
+
+/// Of a session store. The retention is required.
+struct SessionStoreOptions {
+  /// How far the ends of the sessions kept reach back from the latest one; longer than gap + grace.
+  std::chrono::milliseconds retention = std::chrono::milliseconds::zero();
+};
+
+/// Of a versioned store. The history is required.
+struct VersionedStoreOptions {
+  /// How far back from the latest time one can ask for values, and put them; 0: the latest only.
+  std::chrono::milliseconds history_retention = std::chrono::milliseconds{-1};
 };
 
 }  // namespace millrace
