@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "runtime/changelog_configs.h"
 #include "runtime/commit_point.h"
 #include "runtime/engine_choice.h"
 #include "runtime/kafka/embedded_broker.h"
@@ -86,7 +87,7 @@ class ClusterCheck {
         const auto found = topics_.find(topic);
         if (found == topics_.end()) {
           if (!app_.config.auto_create_topics) report(ChangelogNotFoundError(topic, name));
-          missing.push_back(changelog(topic, placed[s].tasks));
+          missing.push_back(changelog(topic, placed[s].tasks, app_.graph->stores()[store].layout));
         } else if (found->second != placed[s].tasks) {
           report(ChangelogPartitionMismatchError(topic, placed[s].tasks, found->second, part.source_topics));
         }
@@ -104,19 +105,12 @@ class ClusterCheck {
     return part.stores.empty() ? std::string{} : app_.graph->stores()[part.stores.front()].options.name();
   }
 
-  TopicSpec changelog(const std::string& topic, std::int32_t partitions) const {
+  TopicSpec changelog(const std::string& topic, std::int32_t partitions, const KeyLayout& layout) const {
     TopicSpec spec;
     spec.name = topic;
     spec.partitions = partitions;
     spec.replication_factor = app_.config.replication_factor;
-    // The compaction lag keeps what an uncommitted record supersedes until the next start has healed it; segments roll by
-    // record time, so theirs is as long as can be (reference: durability, Compaction).
-    spec.configs = {{"cleanup.policy", "compact"},
-                    {"message.timestamp.type", "CreateTime"},
-                    {"retention.ms", "-1"},
-                    {"segment.bytes", "52428800"},
-                    {"segment.ms", "9223372036854775807"},
-                    {"min.compaction.lag.ms", "600000"}};
+    spec.configs = changelog_configs(layout);
     for (const auto& [name, value] : app_.config.changelog_topic_configs) spec.configs[name] = value;
     return spec;
   }
@@ -171,6 +165,7 @@ void create_changelogs(AppContext& app, TopicAdmin& admin, const std::vector<Top
 
 void look_at_changelogs(AppContext& app, TopicAdmin& admin) {
   for (std::size_t store = 0; store < app.graph->stores().size(); ++store) {
+    const KeyLayout& layout = app.graph->stores()[store].layout;
     const auto topic = changelog_topic(app.config.application_id, app.graph->stores()[store].options.name());
     auto configs = admin.topic_configs(topic, kAnswerTimeout);
     if (!configs) continue;  // Not every principal may describe configs; the defaults hold then.
@@ -180,11 +175,7 @@ void look_at_changelogs(AppContext& app, TopicAdmin& admin) {
       const auto parsed = std::from_chars(text.data(), text.data() + text.size(), millis);
       if (parsed.ec == std::errc{}) app.delete_retention[topic] = std::chrono::milliseconds{millis};
     }
-    if (const auto found = configs->find("cleanup.policy");
-        found != configs->end() && found->second.find("delete") != std::string::npos) {
-      app.log.warn("changelog " + topic + " has cleanup.policy=" + found->second +
-                   ": records will be deleted by age and cannot be restored; set it to compact");
-    }
+    if (const auto warning = changelog_warning(topic, layout, *configs)) app.log.warn(*warning);
   }
 }
 

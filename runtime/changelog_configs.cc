@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/changelog_configs.h"
+
+#include <charconv>
+
+namespace millrace {
+namespace {
+
+// What the log keeps beyond a store's retention, since brokers count by the clock and stores by
+// their records. As in Kafka Streams (windowstore.changelog.additional.retention.ms and its like
+// for versioned stores).
+constexpr std::chrono::milliseconds kAdditionalRetention = std::chrono::hours{24};
+
+// Time enough for the next start to heal what an uncommitted record supersedes.
+constexpr std::chrono::milliseconds kCompactionLag = std::chrono::minutes{10};
+
+std::string millis(std::chrono::milliseconds duration) { return std::to_string(duration.count()); }
+
+std::optional<std::int64_t> number_of(const std::map<std::string, std::string>& configs,
+                                      const std::string& name) {
+  const auto found = configs.find(name);
+  if (found == configs.end()) return std::nullopt;
+  const std::string& text = found->second;
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> changelog_configs(const KeyLayout& layout) {
+  // Segments roll by record time, so theirs is as long as can be (reference: durability,
+  // Compaction).
+  std::map<std::string, std::string> configs{{"cleanup.policy", "compact"},
+                                             {"message.timestamp.type", "CreateTime"},
+                                             {"retention.ms", "-1"},
+                                             {"segment.bytes", "52428800"},
+                                             {"segment.ms", "9223372036854775807"},
+                                             {"min.compaction.lag.ms", millis(kCompactionLag)}};
+  if (layout.expires()) {
+    configs["cleanup.policy"] = "compact,delete";
+    configs["retention.ms"] = millis(layout.retention() + kAdditionalRetention);
+  }
+  // Compaction keeps one version per key: not before the others have expired.
+  if (layout.kind() == StoreKind::kVersioned) {
+    configs["min.compaction.lag.ms"] = millis(layout.retention() + kAdditionalRetention);
+  }
+  return configs;
+}
+
+std::optional<std::string> changelog_warning(const std::string& topic, const KeyLayout& layout,
+                                             const std::map<std::string, std::string>& configs) {
+  const auto policy = configs.find("cleanup.policy");
+  if (policy != configs.end() && policy->second.find("delete") != std::string::npos) {
+    const std::string found = "changelog " + topic + " has cleanup.policy=" + policy->second;
+    if (!layout.expires()) {
+      return found + ": records will be deleted by age and cannot be restored; set it to compact";
+    }
+    const auto retention = number_of(configs, "retention.ms");
+    if (retention && *retention >= 0 && *retention < layout.retention().count()) {
+      return found + " and retention.ms=" + std::to_string(*retention) +
+             ", less than the retention of the store (" + millis(layout.retention()) +
+             "): what a restore needs will be deleted; raise it";
+    }
+  }
+  const auto lag = number_of(configs, "min.compaction.lag.ms");
+  if (layout.kind() == StoreKind::kVersioned && lag && *lag < layout.retention().count()) {
+    return "changelog " + topic + " has min.compaction.lag.ms=" + std::to_string(*lag) +
+           ", less than the history of the versioned store (" + millis(layout.retention()) +
+           "): a restore will miss versions; raise it";
+  }
+  return std::nullopt;
+}
+
+}  // namespace millrace
