@@ -21,7 +21,6 @@ void EngineLoader::add(const LogRecord& record) {
   if (layout_.observes_time()) {
     if (!layout_.engine_key(*record.key, record.timestamp, key_))
       return;  // A stranger's: no store writes such a key.
-    observe(record, key_);
     item.key = key_;
   }
   item.key = store(item.key);
@@ -29,33 +28,37 @@ void EngineLoader::add(const LogRecord& record) {
   items_.push_back(item);
 }
 
-// As the store did when it was put. Null values of windows and sessions do not count: one may have
-// healed a stranger's record, whose time must not move ours.
-void EngineLoader::observe(const LogRecord& record, std::string_view engine_key) {
-  if (!record.value && layout_.expires()) return;
-  observed_ = std::max(observed_, layout_.time_of(engine_key));
+// As the store did when it was put. What was removed again does not count: it may have been a stranger's record that
+// was healed, whose time must not move ours.
+void EngineLoader::observe(const std::vector<EngineChange>& changes) {
+  for (const EngineChange& change : changes) {
+    if (change.value) observed_ = std::max(observed_, layout_.time_of(change.key));
+  }
 }
 
 Status EngineLoader::write(std::int64_t next_offset) {
-  const std::string time_record =
-      layout_.observes_time() ? layout_.time_record(observed_) : std::string{};
-  if (observed_ != observed_by_engine_) items_.push_back({KeyLayout::kTimeKey, time_record});
   sort_by_key(items_, [](const Item& item) { return item.key; });
-
-  const bool expires = layout_.expires() && observed_ != KeyLayout::kNoTime;
-  const std::string expired_below = expires ? layout_.expired_below(observed_) : std::string{};
   std::vector<EngineChange> changes;
-  changes.reserve(items_.size());
+  changes.reserve(items_.size() + 1);
   for (const Item& item : items_) {
-    if (item.key < expired_below && item.key != KeyLayout::kTimeKey) continue;
-    if (!changes.empty() && changes.back().key == item.key)
-      changes.pop_back();  // The later record of a key counts.
+    if (!changes.empty() && changes.back().key == item.key) changes.pop_back();  // The later record of a key counts.
     changes.push_back({item.key, item.value});
   }
-  StoreCheckpoint checkpoint{place_.index, changes, {lineage_, next_offset, clock_.now()}};
-  if (observed_by_engine_ != KeyLayout::kNoTime && observed_ != observed_by_engine_)
-    checkpoint.erase_below = expired_below;
-  if (!expires) checkpoint.erase_below.reset();
+  StoreCheckpoint checkpoint{place_.index, {}, {lineage_, next_offset, clock_.now()}};
+  std::string expired_below;
+  std::string time_record;
+  if (layout_.observes_time()) {
+    observe(changes);
+    const bool moved = observed_ != observed_by_engine_;
+    if (layout_.expires() && observed_ != KeyLayout::kNoTime) {
+      expired_below = layout_.expired_below(observed_);
+      std::erase_if(changes, [&](const EngineChange& change) { return change.key < expired_below; });
+      if (moved && observed_by_engine_ != KeyLayout::kNoTime) checkpoint.erase_below = expired_below;
+    }
+    time_record = layout_.time_record(observed_);
+    if (moved) changes.insert(changes.begin(), {KeyLayout::kTimeKey, time_record});
+  }
+  checkpoint.changes = changes;
   auto status = place_.engine->apply({{&checkpoint, 1}, {}});
   observed_by_engine_ = observed_;
   items_.clear();

@@ -43,7 +43,7 @@ class EngineLoader {
   };
   static constexpr std::size_t kBlockBytes = std::size_t{256} << 10;
 
-  void observe(const LogRecord& record, std::string_view engine_key);
+  void observe(const std::vector<EngineChange>& changes);
   std::string_view store(std::string_view bytes);
 
   const TaskEngines::Place& place_;

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is particular to restoring stores that expire: changelogs that the broker has cut, and
+// engines whose segments have another length.
+#include <boost/test/unit_test.hpp>
+
+#include "millrace/topology.h"
+#include "tests/runtime/task_harness.h"
+
+namespace {
+
+using namespace millrace;
+using namespace millrace::testing;
+using std::chrono::milliseconds;
+
+const Topic<std::string, std::int64_t> numbers{"numbers"};
+
+class Putting final : public Processor<std::string, std::int64_t, std::string, std::int64_t> {
+ public:
+  void process(const Record<std::string, std::int64_t>& record, Context& context) override {
+    auto windows = context.window_store<std::string, std::int64_t>("windows");
+    windows.put(record.key(), record.value(), record.timestamp());
+  }
+};
+
+Topology with_retention(milliseconds retention) {
+  Topology topology;
+  topology.window_store<std::string, std::int64_t>(
+      "windows", {.size = milliseconds{10}, .retention = retention});
+  topology.stream(numbers).process<Putting>(connects("windows"));
+  return topology;
+}
+
+// A log whose broker has deleted what is below `start` by its age.
+class CutLog final : public ChangelogReader {
+ public:
+  CutLog(MemoryLog& log, std::int64_t start) : log_(log), start_(start) {}
+  Result<Ends> ends(const TopicPartition& partition) override {
+    auto ends = log_.ends(partition);
+    if (ends && partition.topic.ends_with("-changelog")) ends->start = start_;
+    return ends;
+  }
+  Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
+              const std::function<Status(const LogRecord&)>& apply) override {
+    return log_.read(partition, std::max(from, start_), to, apply);
+  }
+
+ private:
+  MemoryLog& log_;
+  const std::int64_t start_;
+};
+
+// A task that has put windows, one per commit, at 0, 100,000, 200,000 ...
+struct Fixture : TaskHarness {
+  explicit Fixture(milliseconds retention = milliseconds{250'000})
+      : TaskHarness(with_retention(retention)) {
+    BOOST_REQUIRE(start().ok());
+  }
+  void put(std::int64_t time) {
+    append("numbers", "k", std::string(7, '\0') + '\1', from_millis(time));
+    BOOST_REQUIRE(process(10).has_value());
+    BOOST_REQUIRE(commit().ok());
+  }
+  Result<TaskStart> restore_from(std::int64_t start) {
+    std::string rebuilt;
+    engines = *TaskEngines::open(plan, disk, nullptr, nullptr, rebuilt);
+    RestoreObserver observer;
+    CutLog cut{log, start};
+    return restore_task(plan, *engines, log.committed(plan.inputs), cut, clock, restore_settings,
+                        observer);
+  }
+  std::vector<std::int64_t> starts() {
+    std::vector<std::int64_t> found;
+    const WindowStore<std::string, std::int64_t> store{*task->find_store("windows"),
+                                                       [] { return Timestamp{}; }};
+    for (const auto& entry : store.all()) found.push_back(to_millis(entry.window_start));
+    return found;
+  }
+};
+
+using Starts = std::vector<std::int64_t>;
+
+BOOST_AUTO_TEST_SUITE(restore_kinds)
+
+// B7
+BOOST_AUTO_TEST_CASE(a_changelog_cut_by_its_retention_restores_what_it_has) {
+  Fixture f;
+  for (std::int64_t time = 0; time <= 500'000; time += 100'000) f.put(time);
+  f.crash(false);
+  const auto start = f.restore_from(3);
+  BOOST_REQUIRE(start.has_value());
+  BOOST_TEST(start->stores[0].restored_from == 3);
+  BOOST_TEST(start->stores[0].records == 3U);
+  BOOST_TEST(start->stores[0].rebuilt.empty());
+}
+
+BOOST_AUTO_TEST_CASE(an_engine_behind_the_cut_is_rebuilt_and_one_at_the_end_is_kept) {
+  Fixture f;
+  f.put(0);
+  BOOST_REQUIRE(f.task->checkpoint().ok());
+  for (std::int64_t time = 100'000; time <= 500'000; time += 100'000) f.put(time);
+  f.crash(true);
+  auto start = f.restore_from(3);
+  BOOST_REQUIRE(start.has_value());
+  BOOST_TEST(start->stores[0].rebuilt.find("deleted by their age") != std::string::npos);
+  BOOST_TEST(start->stores[0].records == 3U);
+  start = f.restore_from(6);  // All is in the engine: what the log has lost does not matter.
+  BOOST_REQUIRE(start.has_value());
+  BOOST_TEST(start->stores[0].rebuilt.empty());
+  BOOST_TEST(start->stores[0].records == 0U);
+  BOOST_REQUIRE(f.start().ok());
+  BOOST_TEST((f.starts() == Starts{300'000, 400'000, 500'000}));
+}
+
+BOOST_AUTO_TEST_CASE(another_retention_rebuilds_the_engine) {
+  Fixture f;
+  for (std::int64_t time = 0; time <= 500'000; time += 100'000) f.put(time);
+  BOOST_REQUIRE(f.task->checkpoint().ok());
+  BOOST_TEST((f.starts() == Starts{300'000, 400'000, 500'000}));
+  for (const milliseconds retention : {milliseconds{550'000}, milliseconds{150'000}}) {
+    f.crash(true);
+    f.graph = with_retention(retention).graph();
+    f.graph->freeze();
+    f.plan.graph = f.graph;
+    BOOST_REQUIRE(f.start().ok());
+    BOOST_TEST(f.begun.stores[0].rebuilt.find("retention") != std::string::npos);
+    BOOST_TEST((f.starts() == (retention > milliseconds{500'000}
+                                   ? Starts{0, 100'000, 200'000, 300'000, 400'000, 500'000}
+                                   : Starts{400'000, 500'000})));
+    BOOST_REQUIRE(f.task->checkpoint().ok());
+  }
+  f.crash(true);
+  BOOST_REQUIRE(f.start().ok());
+  BOOST_TEST(f.begun.stores[0].rebuilt.empty());
+  BOOST_TEST(f.begun.stores[0].records == 0U);
+}
+
+// A stranger's window far in the future is healed by a tombstone, which expires nothing: now or
+// after a restore.
+BOOST_AUTO_TEST_CASE(a_foreign_record_of_the_future_expires_nothing) {
+  Fixture f;
+  f.put(100'000);
+  std::string future{"k\0\0\0\x7f\0\0\0\0\0\0\0\0", 13};
+  f.log.append(f.changelog(), {future, std::string(8, '\7'), from_millis(1), {}});
+  for (int round = 0; round < 2; ++round) {
+    f.crash(false);
+    BOOST_REQUIRE(f.start().ok());
+    BOOST_TEST((f.starts() == Starts{100'000}));
+    BOOST_TEST(f.task->find_store("windows")->observed_time() == 100'000);
+  }
+  BOOST_TEST(f.changelog_log().size() == 3U);
+  BOOST_TEST((f.changelog_log().back().key == future));
+  BOOST_TEST(!f.changelog_log().back().value.has_value());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
