@@ -41,8 +41,8 @@ enum class StoreKind : std::uint8_t {
 ///
 /// A store that expires observes time: the latest time (start, end, version) ever put, whether or
 /// not it is still there. Reads and expiry count back from it. The engine keeps it under
-/// `kTimeKey`, which is shorter than all engine keys; a restore finds it there and in the changelog
-/// records that hold values.
+/// `kTimeKey`, which is shorter than all engine keys; a restore finds it there and in what the
+/// changelog leaves in the store.
 ///
 /// A value type without virtual functions: for key-value stores all of it comes down to nothing.
 class KeyLayout {
