@@ -109,6 +109,32 @@ BOOST_AUTO_TEST_CASE(scan_is_a_cut_that_later_changes_do_not_show_in) {
   });
 }
 
+// More entries than an engine reads ahead.
+BOOST_AUTO_TEST_CASE(a_long_scan_is_a_cut_too) {
+  for_each_engine([](Subject& subject) {
+    Changes put;
+    Changes removed;
+    for (int i = 0; i < 2000; ++i) {
+      put["key" + std::to_string(i)] = std::to_string(i);
+      removed["key" + std::to_string(i)].reset();
+    }
+    BOOST_REQUIRE(apply(subject.engine(), {put}, at(1)).ok());
+    Entries expected;
+    fold(expected, put);
+    {
+      const auto scan = must(subject.engine().scan(0, {}, {}));
+      BOOST_REQUIRE(apply(subject.engine(), {removed}, at(2)).ok());
+      Entries seen;
+      for (; scan->valid(); scan->next()) seen.emplace(scan->key(), scan->value());
+      BOOST_TEST(scan->status().ok());
+      BOOST_TEST((seen == expected));
+    }
+    BOOST_TEST(entries_of(subject.engine(), 0).empty());
+    BOOST_REQUIRE(apply(subject.engine(), {put}, at(3)).ok());
+    BOOST_TEST((entries_of(subject.engine(), 0) == expected));
+  });
+}
+
 BOOST_AUTO_TEST_CASE(checkpoint_sets_entries_positions_and_source_offsets) {
   for_each_engine([](Subject& subject) {
     const EnginePosition position{0xfedcba9876543210, -1, from_millis(-5)};
