@@ -455,6 +455,7 @@ class Simulation {
 
   void settle() {
     settling_ = true;
+    append();  // Makes the task commit once more, over a stale commit that it does not know of.
     for (int attempt = 0;; ++attempt) {
       BOOST_REQUIRE(attempt < 3);
       BOOST_REQUIRE(harness_.process(std::size_t{1} << 20).has_value());
