@@ -65,6 +65,25 @@ BOOST_AUTO_TEST_CASE(deleting_the_local_store_loses_nothing) {
   }
 }
 
+// KS-15, KF-5: a store moves to another engine by replay, and back to one that is behind.
+BOOST_AUTO_TEST_CASE(another_engine_is_filled_from_the_changelog_and_an_old_one_catches_up) {
+  CountJob job{2};
+  for (const std::string engine : {"memory", "rocksdb", "lmdb", "rocksdb", "memory", "lmdb"}) {
+    job.produce(2'000, 500);
+    LogLines log;
+    auto config = count_config(job, "one", log);
+    config.engine = engine;
+    App app{count_topology(job), config};
+    app.start();
+    BOOST_REQUIRE(job.wait_until_processed());
+    BOOST_REQUIRE(app.wait_for(AppState::kRunning, seconds{30}));
+    BOOST_TEST(difference(job.expected, stored_counts(app)) == "", engine);
+    app.stop();
+    BOOST_TEST(log.text().find("restored, replayed ") != std::string::npos, log.text());
+  }
+  BOOST_TEST(job.error_in_changelog() == "");
+}
+
 // KF-29, durability.md "Commit point": offsets, and in their metadata how far the changelog counts.
 BOOST_AUTO_TEST_CASE(the_commit_point_on_the_broker_names_source_offset_and_changelog_end) {
   CountJob job{2};
