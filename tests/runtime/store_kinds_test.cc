@@ -310,15 +310,22 @@ BOOST_AUTO_TEST_CASE(stores_of_another_kind_or_type_are_refused) {
   Topology topology;
   build(topology);
   TestDriver driver{topology};
-  BOOST_CHECK_THROW((driver.store<std::string, std::int64_t>("windows")), StoreTypeError);
-  BOOST_CHECK_THROW((driver.session_store<std::string, std::int64_t>("windows")), StoreTypeError);
-  BOOST_CHECK_THROW((driver.window_store<std::string, std::int64_t>("versions")), StoreTypeError);
-  BOOST_CHECK_THROW((driver.versioned_store<std::string, std::int64_t>("sessions")),
+  BOOST_CHECK_THROW(static_cast<void>(driver.store<std::string, std::int64_t>("windows")),
                     StoreTypeError);
-  BOOST_CHECK_THROW((driver.window_store<std::string, std::string>("windows")), StoreTypeError);
-  BOOST_CHECK_THROW((driver.versioned_store<std::int64_t, std::int64_t>("versions")),
+  BOOST_CHECK_THROW(static_cast<void>(driver.session_store<std::string, std::int64_t>("windows")),
                     StoreTypeError);
-  BOOST_CHECK_THROW((driver.window_store<std::string, std::int64_t>("none")), UnknownStoreError);
+  BOOST_CHECK_THROW(static_cast<void>(driver.window_store<std::string, std::int64_t>("versions")),
+                    StoreTypeError);
+  BOOST_CHECK_THROW(
+      static_cast<void>(driver.versioned_store<std::string, std::int64_t>("sessions")),
+      StoreTypeError);
+  BOOST_CHECK_THROW(static_cast<void>(driver.window_store<std::string, std::string>("windows")),
+                    StoreTypeError);
+  BOOST_CHECK_THROW(
+      static_cast<void>(driver.versioned_store<std::int64_t, std::int64_t>("versions")),
+      StoreTypeError);
+  BOOST_CHECK_THROW(static_cast<void>(driver.window_store<std::string, std::int64_t>("none")),
+                    UnknownStoreError);
 }
 
 // KF-32
