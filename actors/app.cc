@@ -139,6 +139,11 @@ int App::run() {
   // Blocked before any thread is started, so that all of them inherit it and sigtimedwait below gets the signal.
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   const std::string& name = impl_->context->config.application_id;
+  impl_->context->stop_asked = [] {
+    sigset_t pending;
+    sigpending(&pending);
+    return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1;
+  };
   try {
     start();
   } catch (const ConfigError& error) {
@@ -149,7 +154,7 @@ int App::run() {
     return kExitBadConfiguration;
   } catch (const std::exception& error) {
     std::cerr << name << ": " << error.what() << std::endl;
-    return kExitFailed;
+    return impl_->context->stop_asked() ? 0 : kExitFailed;
   }
   while (!impl_->context->board.wait_for_end(std::chrono::milliseconds{0})) {
     constexpr timespec kLook{0, 100'000'000};

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -59,6 +60,9 @@ struct AppContext {
   StatusBoard board;
   TaskDirectory directory;
   CacheBudget budget;
+
+  /// Whether the process was asked to end while the App is starting. Set before start().
+  std::function<bool()> stop_asked = [] { return false; };
 
   // Set by start_up(), constant afterwards.
   std::vector<PlacedSubtopology> subtopologies;

@@ -30,13 +30,17 @@ std::string base64_encoded(std::string_view bytes) {
   return out;
 }
 
-std::string base64_decoded(std::string encoded) {
+// nullopt for what is no base64.
+std::optional<std::string> base64_decoded(std::string encoded) {
   // In a query '+' arrives as a space; the URL-safe alphabet is taken too.
   std::replace(encoded.begin(), encoded.end(), ' ', '+');
   std::replace(encoded.begin(), encoded.end(), '-', '+');
   std::replace(encoded.begin(), encoded.end(), '_', '/');
   std::string out(base64::decoded_size(encoded.size()) + 3, '\0');
-  out.resize(base64::decode(out.data(), encoded.data(), encoded.size()).first);
+  const auto [written, taken] = base64::decode(out.data(), encoded.data(), encoded.size());
+  // It stops at what it does not know; only padding may be left.
+  if (encoded.find_first_not_of('=', taken) != std::string::npos || encoded.size() - taken > 2) return std::nullopt;
+  out.resize(written);
   return out;
 }
 

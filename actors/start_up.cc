@@ -15,7 +15,7 @@
 namespace millrace {
 namespace {
 
-constexpr std::chrono::milliseconds kPingTimeout{3'000};
+constexpr std::chrono::milliseconds kPingTimeout{1'000};
 constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
 
 std::unique_ptr<TopicAdmin> make_admin(const AppContext& app, EmbeddedKafka* embedded) {
@@ -31,6 +31,7 @@ void wait_for_broker(const AppContext& app, TopicAdmin& admin) {
     const auto status = admin.ping(kPingTimeout);
     if (status.ok()) return;
     if (status.code() != Code::kUnavailable) throw StatusError(status);
+    if (app.stop_asked()) throw StatusError(Status::cancelled("asked to stop before a broker answered"));
     if (app.clock.elapsed() >= deadline) {
       throw BrokerUnavailableError("no broker answered at '" + app.config.bootstrap_servers + "' within " +
                                    std::to_string(app.config.startup_timeout.count()) + " ms (" + status.message() +

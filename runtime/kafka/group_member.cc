@@ -8,29 +8,31 @@
 namespace millrace {
 namespace {
 
+using Joins = GroupMember::Joins;
+
 // Numbers of Kafka's protocol.
 constexpr std::int16_t kJoinGroup = 11;
 constexpr std::int16_t kSyncGroup = 14;
 
-constexpr std::chrono::seconds kFirstAssignmentTimeout{5};
-constexpr std::chrono::milliseconds kPollWait{10};
-
 rd_kafka_resp_err_t on_request_sent(rd_kafka_t*, int, const char*, std::int32_t, std::int16_t api_key, std::int16_t,
-                                    std::int32_t, std::size_t, void* joining) {
-  if (api_key == kJoinGroup) *static_cast<std::atomic<bool>*>(joining) = true;
+                                    std::int32_t, std::size_t, void* joins) {
+  if (api_key == kJoinGroup) {
+    static_cast<Joins*>(joins)->under_way = true;
+    static_cast<Joins*>(joins)->ever = true;
+  }
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 rd_kafka_resp_err_t on_response_received(rd_kafka_t*, int, const char*, std::int32_t, std::int16_t api_key,
                                          std::int16_t, std::int32_t, std::size_t, std::int64_t, rd_kafka_resp_err_t,
-                                         void* joining) {
-  if (api_key == kSyncGroup) *static_cast<std::atomic<bool>*>(joining) = false;
+                                         void* joins) {
+  if (api_key == kSyncGroup) static_cast<Joins*>(joins)->under_way = false;
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-rd_kafka_resp_err_t on_new(rd_kafka_t* client, const rd_kafka_conf_t*, void* joining, char*, std::size_t) {
-  rd_kafka_interceptor_add_on_request_sent(client, "millrace", on_request_sent, joining);
-  return rd_kafka_interceptor_add_on_response_received(client, "millrace", on_response_received, joining);
+rd_kafka_resp_err_t on_new(rd_kafka_t* client, const rd_kafka_conf_t*, void* joins, char*, std::size_t) {
+  rd_kafka_interceptor_add_on_request_sent(client, "millrace", on_request_sent, joins);
+  return rd_kafka_interceptor_add_on_response_received(client, "millrace", on_response_received, joins);
 }
 
 std::vector<TopicPartition> partitions_of(const rd_kafka_topic_partition_list_t* list) {
@@ -47,7 +49,7 @@ PartitionListPtr empty_list() { return PartitionListPtr{rd_kafka_topic_partition
 
 void GroupMember::watch_requests(rd_kafka_conf_t* conf, GroupMember* self) {
   rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR);
-  rd_kafka_conf_interceptor_add_on_new(conf, "millrace", on_new, &self->joining_);
+  rd_kafka_conf_interceptor_add_on_new(conf, "millrace", on_new, self->joins_.get());
 }
 
 Result<std::unique_ptr<GroupMember>> GroupMember::create(const Config& config, KafkaLog log) {
@@ -68,6 +70,13 @@ GroupMember::~GroupMember() {
   close();
   rebalance_.reset();
   queue_.reset();
+  // librdkafka before 2.3 ends the process when a client is destroyed between its first JoinGroup
+  // and its first assignment (librdkafka issue 4312). It has left the group: what remains of it is
+  // a few idle threads, until the process ends.
+  if (joins_->ever && !assigned_once_) {
+    static_cast<void>(joins_.release());
+    static_cast<void>(new KafkaClient{std::move(client_)});
+  }
 }
 
 Status GroupMember::subscribe(const std::vector<std::string>& topics) {
@@ -95,7 +104,8 @@ GroupEvent GroupMember::poll(std::chrono::milliseconds timeout) {
       const auto error = rd_kafka_event_error(event.get());
       GroupEvent result;
       result.error = kafka_status(error, "group membership", rd_kafka_event_error_string(event.get()));
-      if (error == RD_KAFKA_RESP_ERR__FATAL) {
+      // A fatal error, such as a static member's fencing, comes under a code of its own.
+      if (!kafka_fatal_status(client_.get(), "group membership").ok()) {
         result.kind = GroupEvent::Kind::kFatal;
         result.error = kafka_fatal_status(client_.get(), "group membership");
       } else {
@@ -118,7 +128,7 @@ Status GroupMember::answer_assigned() {
 }
 
 Status GroupMember::answer_revoked() {
-  joining_ = true;  // A JoinGroup follows a revocation at once; waiting to see it leave would lose the race.
+  joins_->under_way = true;  // A JoinGroup follows a revocation at once; waiting to see it leave would lose the race.
   const KafkaErrorPtr error{rd_kafka_incremental_unassign(client_.get(), empty_list().get())};
   rebalance_.reset();
   return kafka_status(error.get(), "cannot answer a revocation");
@@ -177,12 +187,6 @@ Result<std::vector<CommittedOffset>> GroupMember::committed(const std::vector<To
 void GroupMember::close() {
   if (closed_ || !client_) return;
   closed_ = true;
-  // librdkafka before 2.3 ends the process when a client is destroyed between its first JoinGroup
-  // and its first assignment (librdkafka issue 4312): that assignment is waited for.
-  const auto deadline = std::chrono::steady_clock::now() + kFirstAssignmentTimeout;
-  while (joining_ && !assigned_once_ && std::chrono::steady_clock::now() < deadline) {
-    if (poll(kPollWait).kind == GroupEvent::Kind::kAssigned) static_cast<void>(answer_assigned());
-  }
   rd_kafka_consumer_close(client_.get());
 }
 

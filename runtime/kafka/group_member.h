@@ -33,6 +33,12 @@ struct GroupEvent {
 /// Used by one thread, but for `joining`.
 class GroupMember {
  public:
+  /// JoinGroup requests: whether one is under way, and whether there ever was one.
+  struct Joins {
+    std::atomic<bool> under_way{false};
+    std::atomic<bool> ever{false};
+  };
+
   static Result<std::unique_ptr<GroupMember>> create(const Config& config, KafkaLog log);
   ~GroupMember();
   GroupMember(const GroupMember&) = delete;
@@ -47,7 +53,7 @@ class GroupMember {
 
   /// Whether a JoinGroup is under way: a commit sent now would wait for it and then cost the whole assignment (librdkafka
   /// before 2.10).
-  [[nodiscard]] bool joining() const { return joining_; }
+  [[nodiscard]] bool joining() const { return joins_->under_way; }
   /// False before the first join and after the membership was lost.
   [[nodiscard]] bool is_member() const;
 
@@ -58,14 +64,15 @@ class GroupMember {
   Result<std::vector<CommittedOffset>> committed(const std::vector<TopicPartition>& inputs,
                                                  std::chrono::milliseconds timeout);
 
-  /// Leaves the group (a static member does not). Blocks a few milliseconds; during the first join up to five seconds.
+  /// Leaves the group (a static member does not). Blocks a few milliseconds.
   void close();
 
  private:
   GroupMember() = default;
   static void watch_requests(rd_kafka_conf_t* conf, GroupMember* self);
 
-  std::atomic<bool> joining_{false};
+  // On the heap: librdkafka's threads write to it, of a client that is never destroyed too.
+  std::unique_ptr<Joins> joins_ = std::make_unique<Joins>();
   KafkaClient client_;
   QueuePtr queue_;
   EventPtr rebalance_;  // Kept until it is answered.

@@ -186,6 +186,38 @@ BOOST_AUTO_TEST_CASE(members_join_and_leave_while_records_flow_and_counts_are_ex
   BOOST_TEST(first->stop().value_or(-1) == 0);
 }
 
+// A second process with the same instance id takes over; the first says why it ends, and ends.
+BOOST_AUTO_TEST_CASE(a_duplicate_instance_id_ends_the_older_process) {
+  CountJob job{4};
+  const Environment settings{{"MILLRACE_GROUP_INSTANCE_ID", "same"}};
+  Traffic traffic{job, 5'000, 2'000};
+  auto older = job.start("older", settings);
+  BOOST_REQUIRE(older->wait_for_log("state RESTORING -> RUNNING", seconds{30}));
+  auto newer = job.start("newer", settings);
+  BOOST_TEST(older->wait(seconds{40}).value_or(-1) == 1);
+  BOOST_TEST(older->log().find("fenced") != std::string::npos, older->log());
+  traffic.stop();
+  require_exact(job);
+  BOOST_TEST(newer->stop().value_or(-1) == 0);
+}
+
+// librdkafka issue 4312: the group waits for a dead leader while this member is stopped.
+BOOST_AUTO_TEST_CASE(a_stop_before_the_first_assignment_is_orderly) {
+  CountJob job{2};
+  BOOST_REQUIRE(job.start("first")->wait_for_log("state RESTORING -> RUNNING", seconds{30}));
+  for (const int after_ms : {100, 2'000}) {
+    {
+      auto dead = job.start("second");
+      BOOST_REQUIRE(dead->wait_for_log("REBALANCING", seconds{30}));
+      let_pass(milliseconds{2'000});
+    }
+    auto process = job.start("third");
+    BOOST_REQUIRE(process->wait_for_log("REBALANCING", seconds{30}));
+    let_pass(milliseconds{after_ms});
+    BOOST_TEST(process->stop().value_or(-1) == 0, process->log());
+  }
+}
+
 // KS-17, faults.md F3: a worker stopped past its session time-out wakes up as a zombie.
 BOOST_AUTO_TEST_CASE(a_zombie_is_fenced_and_counts_stay_exact) {
   CountJob job{4};

@@ -161,6 +161,13 @@ BOOST_AUTO_TEST_CASE(start_without_a_broker_fails_within_the_start_up_timeout) {
   BOOST_TEST(process->wait(seconds{60}).value_or(-1) == 1);
 }
 
+BOOST_AUTO_TEST_CASE(a_stop_while_no_broker_answers_is_an_orderly_end) {
+  CountJob job{1};
+  auto process = job.start("one", {{"MILLRACE_BOOTSTRAP_SERVERS", "127.0.0.1:1"}});
+  BOOST_TEST(process->wait_for_log("no broker answers", seconds{30}), process->log());
+  BOOST_TEST(process->stop().value_or(-1) == 0, process->log());
+}
+
 // KF-14: two sources of one store; the wider one decides.
 class Tally final : public Processor<std::string, std::string, std::string, std::int64_t> {
  public:
