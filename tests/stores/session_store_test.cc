@@ -35,21 +35,24 @@ SessionWindow window(std::int64_t start, std::int64_t end) {
 struct Model {
   std::int64_t retention;
   std::int64_t observed = KeyLayout::kNoTime;
-  std::map<std::tuple<std::string, std::int64_t, std::int64_t>, std::string> sessions;
+  // By key, end and the bytes of the start: a negative start comes after the others of its end.
+  std::map<std::tuple<std::string, std::int64_t, std::uint64_t>, std::string> sessions;
 
   bool live(std::int64_t end) const {
+    if (end == KeyLayout::kNoTime) return false;  // Not a time.
     return observed < KeyLayout::kNoTime + retention || end > observed - retention;
   }
   bool put(const std::string& key, std::int64_t start, std::int64_t end, const std::string& value) {
     observed = std::max(observed, end);
-    if (live(end)) sessions[{key, end, start}] = value;
+    if (live(end)) sessions[{key, end, static_cast<std::uint64_t>(start)}] = value;
     return live(end);
   }
   std::vector<Entry> find(const std::optional<std::string>& key, std::int64_t earliest_end,
                           std::int64_t latest_start) const {
     std::vector<Entry> found;
     for (const auto& [place, value] : sessions) {
-      const auto& [its_key, end, start] = place;
+      const auto& [its_key, end, start_bytes] = place;
+      const auto start = static_cast<std::int64_t>(start_bytes);
       if ((key && its_key != *key) || end < earliest_end || start > latest_start || !live(end))
         continue;
       found.emplace_back(its_key, end, start, value);
@@ -121,7 +124,7 @@ BOOST_AUTO_TEST_CASE(random_calls_agree_with_a_map) {
               if (all.empty()) break;
               const auto& [_, end, start, value] = all[random() % all.size()];
               BOOST_REQUIRE((*store.remove(key, window(start, end)) == value));
-              model.sessions.erase({key, end, start});
+              model.sessions.erase({key, end, static_cast<std::uint64_t>(start)});
               break;
             }
             default: {

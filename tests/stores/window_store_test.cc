@@ -38,6 +38,7 @@ struct Model {
   std::map<std::tuple<std::string, std::int64_t, std::int64_t>, std::string> windows;
 
   bool live(std::int64_t start) const {
+    if (start == KeyLayout::kNoTime) return false;  // Not a time.
     return observed < KeyLayout::kNoTime + retention || start > observed - retention;
   }
   bool put(const std::string& key, std::int64_t start, std::int64_t number,
