@@ -2,6 +2,7 @@
 #include "runtime/kafka/group_member.h"
 
 #include <cstring>
+#include <mutex>
 
 #include "runtime/kafka/error_map.h"
 
@@ -43,6 +44,14 @@ std::vector<TopicPartition> partitions_of(const rd_kafka_topic_partition_list_t*
   return partitions;
 }
 
+void keep_for_ever(KafkaClient client, std::unique_ptr<Joins> joins) {
+  using Kept = std::pair<KafkaClient, std::unique_ptr<Joins>>;
+  static std::mutex mutex;
+  static auto* const kept = new std::vector<Kept>;  // Not destroyed at the end of the process either.
+  const std::lock_guard lock{mutex};
+  kept->emplace_back(std::move(client), std::move(joins));
+}
+
 PartitionListPtr empty_list() { return PartitionListPtr{rd_kafka_topic_partition_list_new(0)}; }
 
 }  // namespace
@@ -73,10 +82,7 @@ GroupMember::~GroupMember() {
   // librdkafka before 2.3 ends the process when a client is destroyed between its first JoinGroup
   // and its first assignment (librdkafka issue 4312). It has left the group: what remains of it is
   // a few idle threads, until the process ends.
-  if (joins_->ever && !assigned_once_) {
-    static_cast<void>(joins_.release());
-    static_cast<void>(new KafkaClient{std::move(client_)});
-  }
+  if (joins_->ever && !assigned_once_) keep_for_ever(std::move(client_), std::move(joins_));
 }
 
 Status GroupMember::subscribe(const std::vector<std::string>& topics) {

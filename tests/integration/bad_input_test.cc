@@ -273,8 +273,9 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_said_and_loses_nothing) {
   disk.free();
   if (ended) process = job.start("one", settings);
   BOOST_TEST_REQUIRE(job.wait_until_processed(), process->log());
-  const bool done = job.wait_until_processed();
-  BOOST_TEST_REQUIRE(done, process->log());
+  BOOST_TEST_REQUIRE(wait_until([&] { return process->get("/readyz").status == 200; }, seconds{60}),
+                     process->log());
+  BOOST_TEST(process->stop().value_or(-1) == 0, process->log());
   BOOST_TEST(job.error_in_output() == "");
   BOOST_TEST(job.error_in_changelog() == "");
   // What is on the disk is right as well.
