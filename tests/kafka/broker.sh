@@ -120,7 +120,8 @@ java_kafka_detached() {
   until [ -s broker.pid ] && running_pid >/dev/null || ! kill -0 $! 2>/dev/null; do sleep 0.05; done
 }
 
-cluster_id() { head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '='; }
+# 16 random bytes but for the first: an id that begins with '-' would be taken for an option.
+cluster_id() { { printf K; head -c 15 /dev/urandom; } | base64 | tr '+/' '-_' | tr -d '='; }
 
 signal_and_wait() {  # SIGNAL
   local pid waited=0
