@@ -268,8 +268,10 @@ EngineStatistics RocksDbEngine::statistics(StoreIndex store) {
 Status RocksDbEngine::close() {
   closed_ = true;
   if (database_ == nullptr) return {};
-  // Not needed for kill -9, but a power loss after a clean stop should not cost checkpoints.
-  const rocksdb::Status synced = database_->db().SyncWAL();
+  // Not needed for kill -9, but a power loss after a clean stop should not cost checkpoints. Syncing
+  // a log that could not be written runs into an assertion of RocksDB 7.8.
+  const rocksdb::Status synced =
+      write_failed_ ? rocksdb::Status::OK() : database_->db().SyncWAL();
   database_.reset();
   return to_status(synced, "sync the log", options_.directory);
 }
