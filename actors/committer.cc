@@ -68,6 +68,12 @@ CommitterHandle::behavior_type Committer::make_behavior() {
         }
         return promise;
       },
+      [this](renew_atom) {
+        if (auto status = state.app->producer->renew(); !status.ok()) {
+          send(state.supervisor, fatal_atom::value, status);
+        }
+        return true;
+      },
       [this](stop_atom) -> caf::typed_response_promise<bool> {
         state.stopped = true;
         auto promise = make_response_promise<bool>();

@@ -34,6 +34,7 @@ using commit_atom = caf::atom_constant<caf::atom("commit")>;
 using flush_atom = caf::atom_constant<caf::atom("flush")>;
 using offsets_atom = caf::atom_constant<caf::atom("offsets")>;
 using answer_atom = caf::atom_constant<caf::atom("answer")>;
+using renew_atom = caf::atom_constant<caf::atom("renew")>;
 using restore_atom = caf::atom_constant<caf::atom("restore")>;
 using assigned_atom = caf::atom_constant<caf::atom("assigned")>;
 using revoked_atom = caf::atom_constant<caf::atom("revoked")>;
@@ -142,6 +143,8 @@ using CommitterHandle =
                      caf::reacts_to<leave_atom, TaskRef>, caf::reacts_to<commit_atom, TaskId>,
                      // Answers once everything the tasks had processed is committed, or they are gone.
                      caf::replies_to<flush_atom, std::vector<TaskId>>::with<bool>,
+                     // Drops what is on its way to the broker. Only while there are no tasks.
+                     caf::replies_to<renew_atom>::with<bool>,
                      caf::replies_to<stop_atom>::with<bool>>;
 
 using MembershipHandle =

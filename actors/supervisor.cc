@@ -118,6 +118,7 @@ void Supervisor::on_revoked(const AssignmentChange& change) {
                        (change.lost ? "lost " : "revoked ") + std::to_string(change.partitions.size()) + " partitions");
   state.rebalancing = true;
   state.answer_due = true;
+  state.lost = change.lost;
   for (const TaskId id : ids) {
     if (state.tasks.contains(id)) state.revoking.insert(id);
   }
@@ -129,7 +130,12 @@ void Supervisor::on_revoked(const AssignmentChange& change) {
 void Supervisor::answer_if_closed() {
   if (!state.answer_due || !state.revoking.empty()) return;
   state.answer_due = false;
-  send(state.membership, answer_atom::value);
+  const auto answer = [this] { send(state.membership, answer_atom::value); };
+  // A lost assignment is the whole one: others own the partitions by now. What these tasks had on the way to a broker
+  // that did not answer must not come there later, as the newest of its keys.
+  if (!state.lost || !state.tasks.empty()) return answer();
+  request(state.committer, kPatience, renew_atom::value)
+      .then([answer](bool) { answer(); }, [answer](const caf::error&) { answer(); });
 }
 
 // --- The life of a task ---------------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ struct SupervisorState {
   std::uint64_t attempts = 0;
   std::set<TaskId> revoking;  // Tasks whose closing the group waits for.
   bool answer_due = false;
+  bool lost = false;  ///< The revocation to answer is of partitions that are gone already.
   bool rebalancing = true;
   bool stopping = false;
   bool finishing = false;     // All tasks are closed; the other actors are being stopped.

@@ -82,13 +82,23 @@ Result<std::unique_ptr<Producer>> Producer::create(const Config& config, KafkaLo
   options.configure = [](rd_kafka_conf_t* conf) {
     rd_kafka_conf_set_dr_msg_cb(conf, &Producer::on_delivery);
   };
-  auto client = create_client(config, std::move(options));
-  if (!client) return client.error();
-  producer->client_ = std::move(*client);
+  producer->make_client_ = [config, options = std::move(options)] {
+    return create_client(config, options);
+  };
+  if (auto status = producer->connect(); !status.ok()) return status;
   return producer;
 }
 
-Producer::~Producer() {
+Producer::~Producer() { disconnect(); }
+
+Status Producer::connect() {
+  auto client = make_client_();
+  if (!client) return client.error();
+  client_ = std::move(*client);
+  return {};
+}
+
+void Producer::disconnect() {
   if (client_) {
     rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     rd_kafka_flush(client_.get(), timeout_ms(kCloseWaitMax));
@@ -96,6 +106,21 @@ Producer::~Producer() {
     client_.reset();
   }
   trackers_->abandon();
+}
+
+// Not by purging alone: the purged records leave a hole in the sequence that the broker expects of
+// an idempotent producer.
+Status Producer::renew() {
+  const std::lock_guard lock{topics_mutex_};
+  disconnect();
+  if (auto status = connect(); !status.ok()) return status;
+  for (const auto& [name, index] : ids_) {
+    topics_[index].reset(rd_kafka_topic_new(client_.get(), name.c_str(), nullptr));
+    if (!topics_[index]) {
+      return kafka_status(rd_kafka_last_error(), "cannot write to topic '" + name + "'");
+    }
+  }
+  return {};
 }
 
 Result<Producer::TopicId> Producer::topic(const std::string& name) {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -106,7 +107,12 @@ class Producer {
   /// Ends waits in produce() and await() with kCancelled, from now on. Any thread.
   void interrupt() { interrupted_.store(true, std::memory_order_release); }
 
-  /// The error after which this producer can only be replaced, ok if there is none.
+  /// Drops everything queued or in flight and goes on as a new client: what an owner that has lost
+  /// its partitions had queued must not be written after the new owner's records. Trackers become
+  /// done as with the destructor; ids stay valid. No other thread may use this object meanwhile.
+  Status renew();
+
+  /// The error after which this producer can only be renewed, ok if there is none.
   [[nodiscard]] Status fatal_error() const;
 
   /// Records queued or in flight.
@@ -125,12 +131,15 @@ class Producer {
 
   explicit Producer(std::shared_ptr<Trackers> trackers) : trackers_(std::move(trackers)) {}
 
+  Status connect();
+  void disconnect();
   static void on_delivery(rd_kafka_t* client, const rd_kafka_message_t* message, void* opaque);
 
   Status refused(rd_kafka_resp_err_t error, TopicId topic, std::int32_t partition,
                  std::size_t bytes) const;
 
   const std::shared_ptr<Trackers> trackers_;
+  std::function<Result<KafkaClient>()> make_client_;
   KafkaClient client_;
   std::atomic<bool> interrupted_{false};
 

@@ -72,7 +72,7 @@ BOOST_AUTO_TEST_CASE(an_example_that_meets_a_bad_record_exits_with_1_and_names_i
                              {"MILLRACE_TASK_RESTART_BACKOFF_MS", "20"}};
   auto process = job.start("one", settings, "01_hello_reducer");
   BOOST_TEST(process->wait(seconds{60}).value_or(-1) == 1);
-  BOOST_TEST(contains(process->log(), job.input + "-0@1"), process->log());
+  BOOST_TEST(contains(process->log(), job.input + "-0@1"), *process);
   job.kafka.delete_topics({job.application + "-user-counts-changelog"});
 }
 
@@ -206,16 +206,16 @@ BOOST_AUTO_TEST_CASE(a_damaged_state_directory_is_rebuilt_with_a_warning_and_cou
     job.produce(60'000, 60'000);  // Enough changes at the end of the process for tables.
     auto process = job.start("one", settings);
     BOOST_REQUIRE(job.wait_until_processed());
-    BOOST_TEST_REQUIRE(process->stop().value_or(-1) == 0, what << ": " << process->log());
+    BOOST_TEST_REQUIRE(process->stop().value_or(-1) == 0, what << ": " << *process);
     const auto files = files_of_engine(job.state_dir("one"), name_part);
     BOOST_TEST_REQUIRE(!files.empty(), what);
     for (const auto& file : files) damage(file);
     job.produce(5'000, 5'000);
     process = job.start("one", settings);
-    BOOST_TEST_REQUIRE(job.wait_until_processed(), what << ": " << process->log());
-    BOOST_TEST(process->stop().value_or(-1) == 0, what << ": " << process->log());
+    BOOST_TEST_REQUIRE(job.wait_until_processed(), what << ": " << *process);
+    BOOST_TEST(process->stop().value_or(-1) == 0, what << ": " << *process);
     BOOST_TEST(contains(process->log(), "rebuilt from the changelog"),
-               what << ": " << process->log());
+               what << ": " << *process);
     BOOST_TEST(job.error_in_output() == "", what);
     BOOST_TEST(job.error_in_changelog() == "", what);
   }
@@ -265,23 +265,23 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_said_and_loses_nothing) {
     return contains(log, "No space left") || contains(log, "disk is full") ||
            contains(log, "no space");
   };
-  BOOST_TEST(wait_until(said, seconds{40}), process->log());
+  BOOST_TEST(wait_until(said, seconds{40}), *process);
   // It ends with an error or carries on: either way nothing is lost when there is room again.
   const auto ended = process->wait(seconds{5});
   if (ended) BOOST_TEST(*ended == 1);
-  BOOST_TEST_MESSAGE((ended ? "ended: " : "went on: ") << process->log());
+  BOOST_TEST_MESSAGE((ended ? "ended: " : "went on: ") << *process);
   disk.free();
   if (ended) process = job.start("one", settings);
-  BOOST_TEST_REQUIRE(job.wait_until_processed(), process->log());
+  BOOST_TEST_REQUIRE(job.wait_until_processed(), *process);
   BOOST_TEST_REQUIRE(wait_until([&] { return process->get("/readyz").status == 200; }, seconds{60}),
-                     process->log());
-  BOOST_TEST(process->stop().value_or(-1) == 0, process->log());
+                     *process);
+  BOOST_TEST(process->stop().value_or(-1) == 0, *process);
   BOOST_TEST(job.error_in_output() == "");
   BOOST_TEST(job.error_in_changelog() == "");
   // What is on the disk is right as well.
   process = job.start("one", settings);
   job.produce(20'000, 20'000);
-  BOOST_TEST_REQUIRE(job.wait_until_processed(), process->log());
+  BOOST_TEST_REQUIRE(job.wait_until_processed(), *process);
   BOOST_TEST(job.error_in_output() == "");
   BOOST_TEST(job.error_in_changelog() == "");
 }

@@ -99,9 +99,9 @@ BOOST_AUTO_TEST_CASE(kill_at_random_moments_keeps_counts_exact) {
   Traffic traffic{job, 10'000, 5'000};
   for (int i = 0; i < kKills; ++i) {
     auto process = job.start("one", settings);
-    BOOST_TEST_REQUIRE(process->wait_for_log("-> RUNNING", seconds{30}), process->log());
+    BOOST_TEST_REQUIRE(process->wait_for_log("-> RUNNING", seconds{30}), *process);
     let_pass(milliseconds{std::uniform_int_distribution{0, 1'500}(random)});
-    BOOST_TEST_REQUIRE(process->running(), process->log());
+    BOOST_TEST_REQUIRE(process->running(), *process);
     process->kill();
     if (i % 2 == 1) job.wipe("one");
   }
@@ -195,7 +195,7 @@ BOOST_AUTO_TEST_CASE(a_duplicate_instance_id_ends_the_older_process) {
   BOOST_REQUIRE(older->wait_for_log("state RESTORING -> RUNNING", seconds{30}));
   auto newer = job.start("newer", settings);
   BOOST_TEST(older->wait(seconds{40}).value_or(-1) == 1);
-  BOOST_TEST(older->log().find("fenced") != std::string::npos, older->log());
+  BOOST_TEST(older->log().find("fenced") != std::string::npos, *older);
   traffic.stop();
   require_exact(job);
   BOOST_TEST(newer->stop().value_or(-1) == 0);
@@ -214,7 +214,7 @@ BOOST_AUTO_TEST_CASE(a_stop_before_the_first_assignment_is_orderly) {
     auto process = job.start("third");
     BOOST_REQUIRE(process->wait_for_log("REBALANCING", seconds{30}));
     let_pass(milliseconds{after_ms});
-    BOOST_TEST(process->stop().value_or(-1) == 0, process->log());
+    BOOST_TEST(process->stop().value_or(-1) == 0, *process);
   }
 }
 
@@ -243,7 +243,7 @@ BOOST_AUTO_TEST_CASE(a_zombie_is_fenced_and_counts_stay_exact) {
       seconds{40}));
   let_pass(milliseconds{1'000});
   zombie->signal(SIGCONT);
-  BOOST_TEST(zombie->wait_for_log("lost ", seconds{30}), zombie->log());
+  BOOST_TEST(zombie->wait_for_log("lost ", seconds{30}), *zombie);
   // It comes back as a member like any other.
   BOOST_TEST(wait_until([&] { return zombie->get("/readyz").status == 200; }, seconds{30}));
   traffic.stop();

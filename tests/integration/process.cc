@@ -127,6 +127,10 @@ std::optional<int> Process::wait(std::chrono::milliseconds timeout) {
   return exit_;
 }
 
+std::ostream& operator<<(std::ostream& out, const Process& process) {
+  return out << process.log();
+}
+
 std::string Process::log() const {
   std::ifstream file{log_};
   std::ostringstream text;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <iosfwd>
 #include <map>
 #include <optional>
 #include <string>
@@ -77,6 +78,9 @@ class Process {
   int pidfd_ = -1;
   std::optional<int> exit_;
 };
+
+/// Its log as it is when it is printed: as the message of a check, after what the check waited for.
+std::ostream& operator<<(std::ostream& out, const Process& process);
 
 /// A broker of a test's own, to be stopped and killed: tests/kafka/broker.sh in a temporary folder.
 class OwnBroker {

@@ -126,7 +126,7 @@ BOOST_AUTO_TEST_CASE(a_missing_source_topic_is_an_error_and_nothing_is_created) 
 
   auto process = job.start("one");
   BOOST_TEST(process->wait(seconds{60}).value_or(-1) == 1);
-  BOOST_TEST(process->log().find(job.input) != std::string::npos, process->log());
+  BOOST_TEST(process->log().find(job.input) != std::string::npos, *process);
 }
 
 BOOST_AUTO_TEST_CASE(a_missing_output_topic_is_an_error) {
@@ -164,8 +164,8 @@ BOOST_AUTO_TEST_CASE(start_without_a_broker_fails_within_the_start_up_timeout) {
 BOOST_AUTO_TEST_CASE(a_stop_while_no_broker_answers_is_an_orderly_end) {
   CountJob job{1};
   auto process = job.start("one", {{"MILLRACE_BOOTSTRAP_SERVERS", "127.0.0.1:1"}});
-  BOOST_TEST(process->wait_for_log("no broker answers", seconds{30}), process->log());
-  BOOST_TEST(process->stop().value_or(-1) == 0, process->log());
+  BOOST_TEST(process->wait_for_log("no broker answers", seconds{30}), *process);
+  BOOST_TEST(process->stop().value_or(-1) == 0, *process);
 }
 
 // KF-14: two sources of one store; the wider one decides.

@@ -325,6 +325,30 @@ BOOST_AUTO_TEST_CASE(no_broker_is_unavailable_and_says_why) {
   BOOST_TEST(status.message().find("127.0.0.1:1") != std::string::npos, status.message());
 }
 
+// What an owner that has lost its partitions had queued while no broker answered.
+BOOST_AUTO_TEST_CASE(renewing_drops_what_is_queued_and_later_records_arrive) {
+  const auto writer = producer();
+  const auto topic = *writer->topic(orders);
+  BOOST_TEST(writer->warm_metadata({topic}, kPatience).ok());
+  rd_kafka_mock_broker_set_down(broker->mock(), 1);
+  const auto before = writer->new_tracker();
+  for (int i = 0; i < 10; ++i) {
+    BOOST_REQUIRE(
+        writer->produce(topic, 1, "key", "old", from_millis(i), nullptr, before.get()).ok());
+  }
+  BOOST_TEST(writer->renew().ok());
+  BOOST_TEST(before->done());
+  BOOST_TEST(!before->status().ok());
+  rd_kafka_mock_broker_set_up(broker->mock(), 1);
+  const auto after = writer->new_tracker();
+  BOOST_TEST(writer->produce(topic, 1, "key", "new", from_millis(1), nullptr, after.get()).ok());
+  BOOST_TEST(writer->await(*after, kPatience).ok());
+  BOOST_TEST(after->offset_min() == 0);
+  const auto records = read(config, orders, 1);
+  BOOST_REQUIRE(records.size() == 1U);
+  BOOST_TEST(*records[0].value == "new");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
