@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stores/rocksdb_checkpoint.h"
 
+#include <rocksdb/convenience.h>
 #include <rocksdb/sst_file_writer.h>
 #include <rocksdb/write_batch.h>
 
@@ -150,6 +151,17 @@ rocksdb::Status ingest(RocksDbDatabase& database, const Checkpoint& checkpoint) 
   return status.ok() ? ingestion.run() : status;
 }
 
+// Tables of nothing but erased keys go at once; the deletion of the range would give their room back
+// when compaction comes to them. An error leaves them to it.
+void drop_erased_tables(RocksDbDatabase& database, const Checkpoint& checkpoint) {
+  for (const StoreCheckpoint& part : checkpoint.stores) {
+    if (!erases(part)) continue;
+    const rocksdb::Slice below{*part.erase_below};
+    rocksdb::DeleteFilesInRange(&database.db(), database.store(part.store), nullptr, &below, false)
+        .PermitUncheckedError();
+  }
+}
+
 bool large(const Checkpoint& checkpoint) {
   std::size_t changes = 0;
   std::size_t bytes = 0;
@@ -166,7 +178,10 @@ bool large(const Checkpoint& checkpoint) {
 }  // namespace
 
 rocksdb::Status write_checkpoint(RocksDbDatabase& database, const Checkpoint& checkpoint) {
-  return large(checkpoint) ? ingest(database, checkpoint) : write_batch(database, checkpoint);
+  const rocksdb::Status status =
+      large(checkpoint) ? ingest(database, checkpoint) : write_batch(database, checkpoint);
+  if (status.ok()) drop_erased_tables(database, checkpoint);
+  return status;
 }
 
 }  // namespace millrace

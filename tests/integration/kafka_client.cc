@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <stdexcept>
 
+#include "runtime/kafka/error_map.h"
 #include "tests/integration/process.h"
 
 namespace millrace::testing {
@@ -30,6 +31,17 @@ void check(const Status& status) {
 void check(rd_kafka_error_t* error, const std::string& what) {
   const KafkaErrorPtr owned{error};
   if (owned) fail(what + ": " + rd_kafka_error_string(owned.get()));
+}
+
+// A broker that has just started or woken up, or a partition that was just created, looks for its
+// leaders and coordinators first.
+void answered(const std::string& what, const std::function<rd_kafka_resp_err_t()>& ask) {
+  const auto deadline = std::chrono::steady_clock::now() + kTimeout;
+  for (;;) {
+    const auto error = ask();
+    const bool passing = kafka_code(error) == Code::kUnavailable || is_unknown_topic(error);
+    if (!passing || std::chrono::steady_clock::now() > deadline) return check(error, what);
+  }
 }
 
 using Properties = std::initializer_list<std::pair<const char*, std::string>>;
@@ -207,16 +219,12 @@ void KafkaClientForTests::produce_transaction(const std::string& topic,
 
 std::vector<PartitionEnds> KafkaClientForTests::ends(const std::string& topic) {
   std::vector<PartitionEnds> ends(static_cast<std::size_t>(partitions(topic)));
-  const auto deadline = std::chrono::steady_clock::now() + kTimeout;
   for (std::size_t i = 0; i < ends.size(); ++i) {
-    rd_kafka_resp_err_t error;
-    do {  // A partition that was just created may not have its leader yet.
-      error =
-          rd_kafka_query_watermark_offsets(producer(), topic.c_str(), static_cast<std::int32_t>(i),
-                                           &ends[i].low, &ends[i].high, kTimeoutMs);
-    } while (error == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION &&
-             std::chrono::steady_clock::now() < deadline);
-    check(error, "ends of " + topic);
+    answered("ends of " + topic, [&] {
+      return rd_kafka_query_watermark_offsets(producer(), topic.c_str(),
+                                              static_cast<std::int32_t>(i), &ends[i].low,
+                                              &ends[i].high, kTimeoutMs);
+    });
   }
   return ends;
 }
@@ -288,7 +296,8 @@ std::vector<GroupOffset> KafkaClientForTests::committed(const std::string& group
           {{"bootstrap.servers", address_}, {"group.id", group}, {"enable.auto.commit", "false"}}));
   const auto count = partitions(topic);
   const auto list = all_partitions(topic, count);
-  check(rd_kafka_committed(client.get(), list.get(), kTimeoutMs), "committed offsets of " + group);
+  answered("committed offsets of " + group,
+           [&] { return rd_kafka_committed(client.get(), list.get(), kTimeoutMs); });
   std::vector<GroupOffset> offsets(static_cast<std::size_t>(count));
   for (int i = 0; i < list->cnt; ++i) {
     const auto& element = list->elems[i];

@@ -75,7 +75,8 @@ void FaultyDisk::lose_power(std::mt19937_64& random) {
   for (const auto& [name, file] : files_) {
     if (!std::filesystem::exists(name) || file.written <= file.synced) continue;
     // The file system may have written any part of the rest on its own.
-    const auto kept = std::uniform_int_distribution<std::uint64_t>{file.synced, file.written}(random);
+    const auto kept =
+        std::uniform_int_distribution<std::uint64_t>{file.synced, file.written}(random);
     std::filesystem::resize_file(name, random() % 2 == 0 ? file.synced : kept);
   }
   files_.clear();

@@ -84,8 +84,9 @@ BOOST_AUTO_TEST_CASE(a_failing_disk_is_said_and_costs_no_checkpoint) {
   for_seeds("disk faults", 60, [&](std::uint64_t seed) {
     Subject subject{seed};
     const DiskFault fault = kFaults.at(seed % kFaults.size());
-    subject.fail(fault, subject.below(fault == DiskFault::kWrite || fault == DiskFault::kShortWrite
-                                          ? 60 : 8));
+    subject.fail(
+        fault,
+        subject.below(fault == DiskFault::kWrite || fault == DiskFault::kShortWrite ? 60 : 8));
     std::int64_t before = 0;
     for (std::int64_t i = 0; i < kCheckpoints; ++i) {
       before = subject.applied();
