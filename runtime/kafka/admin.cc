@@ -63,7 +63,7 @@ class KafkaAdmin final : public TopicAdmin {
     }
     if (is_unknown_topic(error)) return std::optional<std::int32_t>{};
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      return explained(error, what, "Describe on topic " + topic);
+      return explained(error, what, {Access::on_topic("Describe", topic)});
     }
     if (metadata->topic_cnt != 1) return Status::internal(what + ": it is not in the answer");
     return std::optional<std::int32_t>{metadata->topics[0].partition_cnt};
@@ -94,7 +94,7 @@ class KafkaAdmin final : public TopicAdmin {
       if (error == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) return TopicCreation::kAlreadyExists;
       if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return kafka_status(error, what, text_of(rd_kafka_topic_result_error_string(result)),
-                            "Create on topic " + topic.name);
+                            {Access::on_topic("Create", topic.name)});
       }
     }
     return TopicCreation::kCreated;
@@ -120,7 +120,7 @@ class KafkaAdmin final : public TopicAdmin {
       if (const auto error = rd_kafka_ConfigResource_error(result);
           error != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return kafka_status(error, what, text_of(rd_kafka_ConfigResource_error_string(result)),
-                            "DescribeConfigs on topic " + topic);
+                            {Access::on_topic("DescribeConfigs", topic)});
       }
       std::size_t entry_count = 0;
       const auto* const entries = rd_kafka_ConfigResource_configs(result, &entry_count);
@@ -155,7 +155,7 @@ class KafkaAdmin final : public TopicAdmin {
       const std::string name{rd_kafka_topic_result_name(result)};
       return kafka_status(error, "cannot delete topic " + name,
                           text_of(rd_kafka_topic_result_error_string(result)),
-                          "Delete on topic " + name);
+                          {Access::on_topic("Delete", name)});
     }
     return {};
   }
@@ -178,7 +178,7 @@ class KafkaAdmin final : public TopicAdmin {
       if (error == nullptr || rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND) {
         continue;
       }
-      return kafka_status(error, what, "Delete on group " + group);
+      return kafka_status(error, what, {Access::on_group("Delete", group)});
     }
     return {};
   }
@@ -224,9 +224,9 @@ class KafkaAdmin final : public TopicAdmin {
   // A time-out says little; what librdkafka last complained of says why (a refused login, a name
   // that does not resolve), and decides whether trying again can help.
   Status explained(rd_kafka_resp_err_t error, const std::string& what,
-                   const std::string& operation) {
+                   AccessList access) {
     rd_kafka_poll(client_.get(), 0);
-    Status status = kafka_status(error, what, {}, operation);
+    Status status = kafka_status(error, what, {}, access);
     const Status last = client_.context().last_error();
     if (last.ok() || status.code() != Code::kUnavailable) return status;
     return {last.code(), status.message() + "; " + last.message()};

@@ -51,7 +51,8 @@ Result<ChangelogReader::Ends> ChangelogConsumer::ends(const TopicPartition& part
       why = Status::unavailable("a transaction is open on " + to_string(partition) + " (last stable offset " +
                                 std::to_string(stable) + ", end " + std::to_string(high) + ")");
     } else {
-      why = kafka_status(error, "cannot ask for the end of " + to_string(partition));
+      why = kafka_status(error, "cannot ask for the end of " + to_string(partition), {},
+                         {Access::on_topic("Describe", partition.topic)});
       if (why.code() != Code::kUnavailable) return why;
     }
     std::this_thread::sleep_for(kStableEndPause);
@@ -91,7 +92,8 @@ Status ChangelogConsumer::drain(rd_kafka_queue_t* queue, const TopicPartition& p
         position = message->offset;
       } else if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         auto error = kafka_status(message->err, "cannot read changelog " + to_string(partition),
-                                  rd_kafka_message_errstr(message.get()));
+                                  rd_kafka_message_errstr(message.get()),
+                                  {Access::on_topic("Read", partition.topic)});
         if (error.code() != Code::kUnavailable) status = std::move(error);
       } else {
         position = message->offset + 1;

@@ -44,7 +44,8 @@ Result<std::unique_ptr<Batch>> InputPartition::take(std::size_t records_max) {
     }
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && !is_passing(message->err) && failure.ok()) {
       failure = kafka_status(message->err, "cannot read " + to_string(partition_) + "@" + std::to_string(position_),
-                             rd_kafka_message_errstr(message));
+                             rd_kafka_message_errstr(message),
+                             {Access::on_topic("Read", partition_.topic)});
     }
     rd_kafka_message_destroy(message);
     return true;

@@ -152,34 +152,48 @@ bool is_invalid_argument(int error) {
   }
 }
 
-// The operation to grant, as in Kafka's ACL documentation.
-std::string_view missing_operation(rd_kafka_resp_err_t error) {
+std::string grant(const Access& access) {
+  const std::string resource = access.resource == Access::Resource::kTopic ? "topic" : "group";
+  const std::string operation{access.operation};
+  return "; the ACL that allows " + operation + " on " + resource + ' ' + access.name +
+         " is missing (or another denies it), grant it: kafka-acls.sh --bootstrap-server HOST:PORT"
+         " --add --allow-principal User:NAME --operation " +
+         operation + " --" + resource + ' ' + access.name;
+}
+
+// Ends the message of an ACL error; empty for others.
+std::string access_hint(rd_kafka_resp_err_t error, AccessList access) {
+  const auto granted = [&](Access::Resource resource, const std::string& otherwise) {
+    for (const Access& needed : access) {
+      if (needed.resource == resource) return grant(needed);
+    }
+    return "; access must be granted: " + otherwise;
+  };
   switch (error) {
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-      return "Read (inputs), Write (outputs) and Describe on the topic";
+      return granted(Access::Resource::kTopic,
+                     "Read (inputs), Write (outputs) and Describe on the topic");
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-      return "Read on the group";
+      return granted(Access::Resource::kGroup, "Read on the group");
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-      return "Create (topics) or IdempotentWrite (brokers before 2.8) on the cluster";
+      return "; access must be granted: Create (topics) or IdempotentWrite (brokers before 2.8) on "
+             "the cluster";
     case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-      return "Write and Describe on the transactional id";
+      return "; access must be granted: Write and Describe on the transactional id";
     default:
       return {};
   }
 }
 
 Status status_of(Code code, rd_kafka_resp_err_t error, std::string_view what,
-                 std::string_view detail, std::string_view operation) {
+                 std::string_view detail, AccessList access) {
   std::string message{what};
   message += ": ";
   message += detail.empty() ? std::string_view{rd_kafka_err2str(error)} : detail;
   message += " (";
   message += rd_kafka_err2name(error);
   message += ')';
-  if (const std::string_view missing = missing_operation(error); !missing.empty()) {
-    message += "; access must be granted: ";
-    message += operation.empty() ? missing : operation;
-  }
+  message += access_hint(error, access);
   return {code, std::move(message)};
 }
 
@@ -206,13 +220,13 @@ Code kafka_code(rd_kafka_resp_err_t error) {
 }
 
 Status kafka_status(rd_kafka_resp_err_t error, std::string_view what, std::string_view detail,
-                    std::string_view operation) {
+                    AccessList access) {
   if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
-  return status_of(kafka_code(error), error, what, detail, operation);
+  return status_of(kafka_code(error), error, what, detail, access);
 }
 
 Status kafka_status(const rd_kafka_error_t* error, std::string_view what,
-                    std::string_view operation) {
+                    AccessList access) {
   if (error == nullptr) return {};
   const rd_kafka_resp_err_t number = rd_kafka_error_code(error);
   Code code = kafka_code(number);
@@ -222,7 +236,7 @@ Status kafka_status(const rd_kafka_error_t* error, std::string_view what,
   } else if (rd_kafka_error_is_retriable(error) != 0) {
     code = Code::kUnavailable;
   }
-  return status_of(code, number, what, rd_kafka_error_string(error), operation);
+  return status_of(code, number, what, rd_kafka_error_string(error), access);
 }
 
 Status kafka_fatal_status(rd_kafka_t* client, std::string_view what) {

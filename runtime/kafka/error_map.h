@@ -4,11 +4,32 @@
 #include <librdkafka/rdkafka.h>
 
 #include <cstdint>
+#include <initializer_list>
+#include <string>
 #include <string_view>
 
 #include "millrace/error.h"
 
 namespace millrace {
+
+/// What a call needs to be allowed, in the words of Kafka's ACLs.
+struct Access {
+  enum class Resource : std::uint8_t { kTopic, kGroup };
+
+  static Access on_topic(std::string_view operation, std::string_view topic) {
+    return {operation, Resource::kTopic, std::string{topic}};
+  }
+  static Access on_group(std::string_view operation, std::string_view group) {
+    return {operation, Resource::kGroup, std::string{group}};
+  }
+
+  std::string_view operation;  ///< "Read", "Write", "Describe", "Create", "DescribeConfigs", ...
+  Resource resource;
+  std::string name;
+};
+
+/// What a failed call needed. The hint of an ACL error names the one of the denied kind.
+using AccessList = std::initializer_list<Access>;
 
 /// The one place that judges librdkafka's error codes: the caller's next move for `error`.
 ///
@@ -22,14 +43,14 @@ namespace millrace {
 ///
 /// The message is "`what`: text (NAME)". `what` says what failed with which object, such as
 /// "cannot commit offsets of orders-3". `detail` replaces librdkafka's text where it is better than
-/// the code's own. `operation` completes the hint of an ACL error ("Write on topic orders"); when
-/// empty, the operations that the code can mean are listed.
+/// the code's own. Of an ACL error it ends with the missing ACL and the line that grants it; where
+/// `access` has none of the denied kind, with the operations that the code can mean.
 [[nodiscard]] Status kafka_status(rd_kafka_resp_err_t error, std::string_view what,
-                                  std::string_view detail = {}, std::string_view operation = {});
+                                  std::string_view detail = {}, AccessList access = {});
 
 /// The same for an error object, ok for null. Does not take ownership.
 [[nodiscard]] Status kafka_status(const rd_kafka_error_t* error, std::string_view what,
-                                  std::string_view operation = {});
+                                  AccessList access = {});
 
 /// The fatal error that ended `client` (it must be destroyed and made anew), ok if there is none.
 [[nodiscard]] Status kafka_fatal_status(rd_kafka_t* client, std::string_view what);

@@ -70,6 +70,7 @@ Result<std::unique_ptr<GroupMember>> GroupMember::create(const Config& config, K
   auto client = create_client(config, std::move(options));
   if (!client) return client.error();
   member->client_ = *std::move(client);
+  member->group_ = group_id(config, ClientRole::kMembership);
   rd_kafka_poll_set_consumer(member->client_.get());
   member->queue_.reset(rd_kafka_queue_get_consumer(member->client_.get()));
   return member;
@@ -109,7 +110,9 @@ GroupEvent GroupMember::poll(std::chrono::milliseconds timeout) {
     case RD_KAFKA_EVENT_ERROR: {
       const auto error = rd_kafka_event_error(event.get());
       GroupEvent result;
-      result.error = kafka_status(error, "group membership", rd_kafka_event_error_string(event.get()));
+      result.error =
+          kafka_status(error, "group membership", rd_kafka_event_error_string(event.get()),
+                       {Access::on_group("Read", group_)});
       // A fatal error, such as a static member's fencing, comes under a code of its own.
       if (!kafka_fatal_status(client_.get(), "group membership").ok()) {
         result.kind = GroupEvent::Kind::kFatal;
@@ -159,8 +162,11 @@ std::vector<Status> GroupMember::commit(const std::vector<OffsetCommit>& offsets
   std::vector<Status> results;
   for (int i = 0; i < list->cnt; ++i) {
     const auto own = list->elems[i].err;
+    const TopicPartition& input = offsets[static_cast<std::size_t>(i)].input;
     results.push_back(kafka_status(own != RD_KAFKA_RESP_ERR_NO_ERROR ? own : error,
-                                   "cannot commit offsets of " + to_string(offsets[static_cast<std::size_t>(i)].input)));
+                                   "cannot commit offsets of " + to_string(input), {},
+                                   {Access::on_group("Read", group_),
+                                    Access::on_topic("Read", input.topic)}));
   }
   return results;
 }
@@ -172,14 +178,16 @@ Result<std::vector<CommittedOffset>> GroupMember::committed(const std::vector<To
     rd_kafka_topic_partition_list_add(list.get(), input.topic.c_str(), input.partition);
   }
   const auto error = rd_kafka_committed(client_.get(), list.get(), static_cast<int>(timeout.count()));
-  if (auto status = kafka_status(error, "cannot read committed offsets"); !status.ok()) return status;
+  auto status = kafka_status(error, "cannot read committed offsets", {},
+                             {Access::on_group("Describe", group_)});
+  if (!status.ok()) return status;
   std::vector<CommittedOffset> result;
   for (int i = 0; i < list->cnt; ++i) {
     const auto& entry = list->elems[i];
     const auto& input = inputs[static_cast<std::size_t>(i)];
-    if (auto status = kafka_status(entry.err, "cannot read the committed offset of " + to_string(input)); !status.ok()) {
-      return status;
-    }
+    status = kafka_status(entry.err, "cannot read the committed offset of " + to_string(input), {},
+                          {Access::on_topic("Describe", input.topic)});
+    if (!status.ok()) return status;
     CommittedOffset offset{input, std::nullopt, {}};
     if (entry.offset >= 0) offset.offset = entry.offset;
     if (entry.metadata != nullptr) {

@@ -74,6 +74,7 @@ class GroupMember {
   // On the heap: librdkafka's threads write to it, of a client that is never destroyed too.
   std::unique_ptr<Joins> joins_ = std::make_unique<Joins>();
   KafkaClient client_;
+  std::string group_;
   QueuePtr queue_;
   EventPtr rebalance_;  // Kept until it is answered.
   bool assigned_once_ = false;

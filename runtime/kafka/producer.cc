@@ -160,7 +160,7 @@ Result<std::int32_t> Producer::partition_count(const std::string& name, millisec
     }
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return metadata->topics[0].partition_cnt;
     if (kafka_code(error) != Code::kUnavailable || time_left(deadline) <= milliseconds::zero()) {
-      return kafka_status(error, what, {}, "Describe on topic " + name);
+      return kafka_status(error, what, {}, {Access::on_topic("Describe", name)});
     }
     std::this_thread::sleep_for(kMetadataRetryStep);
   }
@@ -187,7 +187,7 @@ Status Producer::warm_metadata(const std::vector<TopicId>& topics, milliseconds 
       const rd_kafka_resp_err_t answer =
           found == end ? RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC : found->err;
       status = kafka_status(answer, "cannot write to topic " + std::string{name(topic)}, {},
-                            "Write on the topic");
+                            {Access::on_topic("Write", name(topic))});
       is_worth_waiting = status.code() == Code::kUnavailable || is_unknown_topic(answer);
     }
     if (!is_worth_waiting || time_left(deadline) <= milliseconds::zero()) return status;
@@ -266,7 +266,7 @@ void Producer::on_delivery(rd_kafka_t* client, const rd_kafka_message_t* message
   Status status =
       message->err == RD_KAFKA_RESP_ERR__FATAL
           ? kafka_fatal_status(client, what)
-          : kafka_status(message->err, what, {}, "Write on topic " + std::string{topic});
+          : kafka_status(message->err, what, {}, {Access::on_topic("Write", topic)});
   if (tracker != nullptr) {
     tracker->on_failed(std::move(status));
     return;

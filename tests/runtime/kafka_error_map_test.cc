@@ -82,14 +82,24 @@ BOOST_AUTO_TEST_CASE(messages_say_what_then_why_with_the_name) {
              "cannot connect: bad certificate (_SSL)");
 }
 
-BOOST_AUTO_TEST_CASE(acl_errors_name_the_missing_operation) {
-  const auto named = kafka_status(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "cannot write", {},
-                                  "Write on topic orders");
-  BOOST_TEST(named.message().ends_with("; access must be granted: Write on topic orders"));
+BOOST_AUTO_TEST_CASE(acl_errors_name_the_missing_acl_and_the_line_that_grants_it) {
+  const AccessList access{Access::on_group("Read", "bank"), Access::on_topic("Write", "orders")};
+  const std::string tool = "kafka-acls.sh --bootstrap-server HOST:PORT --add --allow-principal ";
+  const auto topic =
+      kafka_status(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "cannot write", {}, access);
+  BOOST_TEST(topic.message().find("allows Write on topic orders is missing") != std::string::npos);
+  BOOST_TEST(topic.message().ends_with(tool + "User:NAME --operation Write --topic orders"));
+  const auto group =
+      kafka_status(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, "cannot join", {}, access);
+  BOOST_TEST(group.message().ends_with(tool + "User:NAME --operation Read --group bank"));
+
   const auto general = kafka_status(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, "cannot join");
   BOOST_TEST(general.message().ends_with("; access must be granted: Read on the group"));
-  const auto other = kafka_status(RD_KAFKA_RESP_ERR__TIMED_OUT, "cannot write", {}, "Write");
-  BOOST_TEST(other.message().find("granted") == std::string::npos);
+  const auto cluster =
+      kafka_status(RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, "cannot create", {}, access);
+  BOOST_TEST(cluster.message().find("on the cluster") != std::string::npos);
+  const auto other = kafka_status(RD_KAFKA_RESP_ERR__TIMED_OUT, "cannot write", {}, access);
+  BOOST_TEST(other.message().find("grant") == std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(error_objects_keep_their_text) {
