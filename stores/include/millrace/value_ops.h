@@ -110,6 +110,8 @@ const ValueOps& value_ops() {
 /// The table of K's operations as a key.
 template <Serializable K>
 const KeyOps& key_ops() {
+  static_assert(!detail::kIsView<K>,
+                "a store keeps its keys: use a type that owns its bytes, such as std::string");
   static constexpr KeyOps ops{&typeid(K), &detail::key_from_text<K>};
   return ops;
 }
