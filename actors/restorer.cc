@@ -142,6 +142,10 @@ void Restorer::report(const TaskPlan& plan, const TaskStart& start, std::chrono:
   for (std::size_t i = 0; i < plan.stores.size(); ++i) {
     const auto& name = plan.graph->stores()[plan.stores[i].store].options.name();
     const StoreStart& store = start.stores[i];
+    if (plan.stores[i].starts_empty) {
+      app.log.info("task " + to_string(plan.id) + ": store " + name + " starts empty");
+      continue;
+    }
     restored.add(store.records);
     if (!store.rebuilt.empty()) {
       app.log.warn("task " + to_string(plan.id) + ": store " + name + " is rebuilt from the changelog: " + store.rebuilt);

@@ -53,6 +53,7 @@ class ClusterCheck {
     auto topics = admin.topics(kAnswerTimeout);
     if (!topics) throw StatusError(topics.error());
     topics_ = *std::move(topics);
+    check_changelog_topics(*app.graph, app.config.application_id);
   }
 
   std::vector<PlacedSubtopology> subtopologies() {
@@ -60,14 +61,11 @@ class ClusterCheck {
     for (const auto& part : app_.graph->subtopologies()) {
       PlacedSubtopology place;
       for (const auto& topic : part.source_topics) {
-        const auto found = topics_.find(topic);
-        if (found == topics_.end()) report(SourceTopicNotFoundError(topic, first_store(part)));
-        place.partitions.push_back(found == topics_.end() ? 0 : found->second);
+        const auto missing = [&] { report(SourceTopicNotFoundError(topic, first_store(part))); };
+        place.partitions.push_back(partitions_of(topic, missing));
       }
       for (const auto& topic : part.sink_topics) {
-        if (!topics_.contains(topic)) {
-          report(SinkTopicNotFoundError(topic));
-        }
+        partitions_of(topic, [&] { report(SinkTopicNotFoundError(topic)); });
       }
       place.driver = driver_topic(part, place.partitions);
       place.tasks = *std::max_element(place.partitions.begin(), place.partitions.end());
@@ -82,15 +80,19 @@ class ClusterCheck {
     for (std::size_t s = 0; s < placed.size(); ++s) {
       const auto& part = app_.graph->subtopologies()[s];
       if (placed[s].tasks == 0) continue;
-      for (const std::size_t store : part.stores) {
-        const auto& name = app_.graph->stores()[store].options.name();
-        const auto topic = changelog_topic(app_.config.application_id, name);
-        const auto found = topics_.find(topic);
-        if (found == topics_.end()) {
-          if (!app_.config.auto_create_topics) report(ChangelogNotFoundError(topic, name));
-          missing.push_back(changelog(topic, placed[s].tasks, app_.graph->stores()[store].layout));
-        } else if (found->second != placed[s].tasks) {
-          report(ChangelogPartitionMismatchError(topic, placed[s].tasks, found->second, part.source_topics));
+      for (const std::size_t place : part.stores) {
+        const StoreSpec& store = app_.graph->stores()[place];
+        if (!store.options.changelog()) continue;
+        const auto wanted = changelog_spec(app_.config, store, placed[s].tasks);
+        const auto found = partitions_of(wanted.name, [&] {
+          missing.push_back(wanted);
+          if (may_create_changelog(app_.config, store.options)) return;
+          report(ChangelogNotFoundError(wanted.name, store.options.name(), wanted.partitions,
+                                        wanted.replication_factor, wanted.configs));
+        });
+        if (found != 0 && found != wanted.partitions) {
+          report(ChangelogPartitionMismatchError(wanted.name, wanted.partitions, found,
+                                                 part.source_topics));
         }
       }
     }
@@ -106,14 +108,19 @@ class ClusterCheck {
     return part.stores.empty() ? std::string{} : app_.graph->stores()[part.stores.front()].options.name();
   }
 
-  TopicSpec changelog(const std::string& topic, std::int32_t partitions, const KeyLayout& layout) const {
-    TopicSpec spec;
-    spec.name = topic;
-    spec.partitions = partitions;
-    spec.replication_factor = app_.config.replication_factor;
-    spec.configs = changelog_configs(layout);
-    for (const auto& [name, value] : app_.config.changelog_topic_configs) spec.configs[name] = value;
-    return spec;
+  // 0 after a report, or after a call of `missing` if there is no such topic. What one may not see
+  // is not in the list: asked for by name, brokers say so.
+  std::int32_t partitions_of(const std::string& topic, const std::function<void()>& missing) {
+    if (const auto found = topics_.find(topic); found != topics_.end()) return found->second;
+    const auto count = admin_.partition_count(topic, kAnswerTimeout);
+    if (!count) {
+      report(StatusError(count.error()));
+    } else if (!*count) {
+      missing();
+    } else {
+      topics_[topic] = **count;
+    }
+    return count ? count->value_or(0) : 0;
   }
 
   const AppContext& app_;
@@ -133,7 +140,8 @@ void throw_as(const Error& error) {
 }
 
 void throw_typed(const Error& error) {
-  throw_as<SourceTopicNotFoundError, SinkTopicNotFoundError, ChangelogNotFoundError, ChangelogPartitionMismatchError>(error);
+  throw_as<SourceTopicNotFoundError, SinkTopicNotFoundError, ChangelogNotFoundError,
+           ChangelogPartitionMismatchError, StatusError>(error);
 }
 
 std::size_t producer_queue_max(const Config& config) {
@@ -156,6 +164,7 @@ void create_changelogs(AppContext& app, TopicAdmin& admin, const std::vector<Top
     for (;;) {
       auto count = admin.partition_count(topic.name, kAnswerTimeout);
       if (count && *count == topic.partitions) break;
+      if (!count && count.error().code() != Code::kUnavailable) throw StatusError(count.error());
       if (app.clock.elapsed() >= deadline) {
         throw StatusError(Status::unavailable("changelog " + topic.name + " was created but does not appear"));
       }
@@ -164,19 +173,25 @@ void create_changelogs(AppContext& app, TopicAdmin& admin, const std::vector<Top
   }
 }
 
+// Says what works but may not be meant.
 void look_at_changelogs(AppContext& app, TopicAdmin& admin) {
-  for (std::size_t store = 0; store < app.graph->stores().size(); ++store) {
-    const KeyLayout& layout = app.graph->stores()[store].layout;
-    const auto topic = changelog_topic(app.config.application_id, app.graph->stores()[store].options.name());
+  for (const StoreSpec& store : app.graph->stores()) {
+    if (const auto warning = starts_empty_warning(store.options)) app.log.warn(*warning);
+    const auto topic = changelog_topic(app.config.application_id, store.options);
+    if (topic.empty()) continue;
     auto configs = admin.topic_configs(topic, kAnswerTimeout);
-    if (!configs) continue;  // Not every principal may describe configs; the defaults hold then.
+    if (!configs) {  // Not every principal may describe configs.
+      app.log.warn(configs.error().message() + "; it is taken to have the defaults");
+      continue;
+    }
     std::int64_t millis = 0;
     if (const auto found = configs->find("delete.retention.ms"); found != configs->end()) {
       const auto& text = found->second;
       const auto parsed = std::from_chars(text.data(), text.data() + text.size(), millis);
       if (parsed.ec == std::errc{}) app.delete_retention[topic] = std::chrono::milliseconds{millis};
     }
-    if (const auto warning = changelog_warning(topic, layout, *configs)) app.log.warn(*warning);
+    const auto warning = changelog_warning(topic, store.layout, *configs);
+    if (warning) app.log.warn(*warning);
   }
 }
 

@@ -3,6 +3,8 @@
 
 #include <charconv>
 
+#include "runtime/task_plan.h"
+
 namespace millrace {
 namespace {
 
@@ -47,6 +49,31 @@ std::map<std::string, std::string> changelog_configs(const KeyLayout& layout) {
     configs["min.compaction.lag.ms"] = millis(layout.retention() + kAdditionalRetention);
   }
   return configs;
+}
+
+TopicSpec changelog_spec(const Config& config, const StoreSpec& store, std::int32_t partitions) {
+  const ChangelogOptions& own = *store.options.changelog();
+  TopicSpec spec;
+  spec.name = changelog_topic(config.application_id, store.options);
+  spec.partitions = partitions;
+  spec.replication_factor = own.replication_factor.value_or(config.replication_factor);
+  spec.configs = own.topic_configs;
+  spec.configs.insert(config.changelog_topic_configs.begin(), config.changelog_topic_configs.end());
+  spec.configs.merge(changelog_configs(store.layout));
+  return spec;
+}
+
+bool may_create_changelog(const Config& config, const StoreOptions& store) {
+  return store.changelog()->auto_create.value_or(config.auto_create_topics);
+}
+
+std::optional<std::string> starts_empty_warning(const StoreOptions& store) {
+  const bool unlogged = !store.changelog();
+  if (!unlogged && !store.changelog()->skip_restoration) return std::nullopt;
+  return "store " + store.name() +
+         (unlogged ? " has no changelog" : " skips restoration (its changelog is not read)") +
+         ": each start of a task, also after a failure or a rebalance, clears what is on disk and "
+         "begins with an empty store, while the input goes on from its committed offsets";
 }
 
 std::optional<std::string> changelog_warning(const std::string& topic, const KeyLayout& layout,

@@ -14,6 +14,9 @@
 
 namespace millrace {
 
+/// The lineage of no commit point: all others are larger.
+inline constexpr std::uint64_t kNoLineage = 0;
+
 /// What one offset commit makes durable for a task: how far its inputs are processed (S) and how far each changelog holds
 /// the state that belongs to it (E). The invariant: folding each changelog over [0, E) gives the state after S.
 ///

@@ -2,6 +2,7 @@
 #include "millrace/graph.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <numeric>
 #include <set>
 #include <sstream>
@@ -12,11 +13,30 @@ namespace {
 // Store names become part of topic names: <application id>-<store>-changelog, at most 249 characters in all.
 constexpr std::size_t kStoreNameSizeMax = 100;
 
-bool valid_name(const std::string& name) {
-  return !name.empty() && name.size() <= kStoreNameSizeMax && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-           c == '-';
-  });
+constexpr std::size_t kTopicNameSizeMax = 249;  // Kafka's.
+
+bool valid_name(const std::string& name, std::size_t size_max) {
+  const auto is_legal = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  return !name.empty() && name.size() <= size_max && std::ranges::all_of(name, is_legal);
+}
+
+// Throws for what no broker would accept.
+void check_changelog(const std::string& store, const ChangelogOptions& changelog) {
+  const std::string& topic = changelog.topic;
+  if (!topic.empty() && (!valid_name(topic, kTopicNameSizeMax) || topic == "." || topic == "..")) {
+    throw TopologyError("store '" + store + "': the changelog's name '" + topic +
+                        "' must be 1 to " + std::to_string(kTopicNameSizeMax) +
+                        " characters of [a-zA-Z0-9._-], not . or ..");
+  }
+  if (const auto replication = changelog.replication_factor;
+      replication && *replication != -1 && (*replication < 1 || *replication > INT16_MAX)) {
+    throw TopologyError("store '" + store + "': the changelog's replication factor " +
+                        std::to_string(*replication) + " must be -1 (the broker's default) or " +
+                        "from 1 to " + std::to_string(INT16_MAX));
+  }
 }
 
 std::string numbered(std::string_view prefix, std::size_t number) {
@@ -87,10 +107,11 @@ NodeIndex Graph::add_node(Node node, std::string_view prefix) {
 std::size_t Graph::add_store(StoreSpec store) {
   const auto& name = store.options.name();
   if (frozen_) throw TopologyError("store '" + name + "': the topology is in use and cannot change any more");
-  if (!valid_name(name)) {
+  if (!valid_name(name, kStoreNameSizeMax)) {
     throw TopologyError("store name '" + name + "' is not 1 to " + std::to_string(kStoreNameSizeMax) +
                         " characters of [a-zA-Z0-9._-]; it becomes part of the changelog's name");
   }
+  if (store.options.changelog()) check_changelog(name, *store.options.changelog());
   if (find_store(name)) throw TopologyError("there are two stores '" + name + "'; give each its own name");
   stores_.push_back(std::move(store));
   return stores_.size() - 1;

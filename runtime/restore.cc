@@ -18,9 +18,11 @@ class Restore {
 
   Result<TaskStart> run() {
     for (const auto& store : plan_.stores) {
+      logs_.emplace_back();
+      if (!store.has_changelog()) continue;
       auto ends = reader_.ends(store.changelog);
       if (!ends) return ends.error();
-      logs_.push_back(*ends);
+      logs_.back() = *ends;
     }
     auto status = find_commit_point();
     for (std::size_t i = 0; status.ok() && i < plan_.stores.size(); ++i) status = restore_store(i);
@@ -57,7 +59,9 @@ class Restore {
       const auto& changelog = plan_.stores[i].changelog;
       const std::int64_t log_end = logs_[i].end;
       std::int64_t end = 0;
-      if (valid) {
+      if (plan_.stores[i].starts_empty) {
+        end = log_end;  // Counts as it stands; 0 without a changelog.
+      } else if (valid) {
         const auto known = valid->changelog_ends.find(topic_hash(changelog.topic));
         if (known != valid->changelog_ends.end()) {
           end = known->second;
@@ -80,7 +84,7 @@ class Restore {
       }
       start_.stores[i].committed_end = end;
       start_.stores[i].examined_end = log_end;
-      start_.point.changelog_ends[changelog.topic] = end;
+      if (plan_.stores[i].has_changelog()) start_.point.changelog_ends[changelog.topic] = end;
     }
     return {};
   }
@@ -149,7 +153,18 @@ class Restore {
     return !record || !record->has_value() || layout_of(i).observed_time(**record).has_value();
   }
 
+  // What an earlier start left in the engine may be of any commit.
+  Status begin_empty(std::size_t i) {
+    const auto& place = engines_.places()[i];
+    start_.stores[i].restored_from = start_.stores[i].committed_end;
+    const auto position = place.engine->position(place.index);
+    if (!position && position.error().code() != Code::kCorruption) return position.error();
+    if (position && !position->has_value()) return {};  // Never written to.
+    return place.engine->clear(place.index);
+  }
+
   Status restore_store(std::size_t i) {
+    if (plan_.stores[i].starts_empty) return begin_empty(i);
     const auto& changelog = plan_.stores[i].changelog;
     StoreStart& store = start_.stores[i];
     auto from = usable_position(i);

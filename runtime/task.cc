@@ -247,11 +247,15 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(st
   }
   for (std::size_t i = 0; i < stores_.size(); ++i) {
     Store& store = stores_[i];
-    auto acks = sink_.new_tracker();
     const TopicPartition& changelog = plan_.stores[i].changelog;
-    at = "task " + id_text_ + ", changelog " + to_string(changelog);
+    const bool logged = plan_.stores[i].has_changelog();
+    at = "task " + id_text_ + ", store " + store_name(i);
+    if (logged) at += ", changelog " + to_string(changelog);
+    const auto changes = store.cache->prepare();
+    if (!logged) continue;
+    auto acks = sink_.new_tracker();
     const KeyLayout& layout = store.cache->layout();
-    for (const Change& change : store.cache->prepare()) {
+    for (const Change& change : changes) {
       if (!change.logged) continue;
       const auto status = sink_.produce(store.changelog, changelog.partition, layout.log_key(change.key),
                                         change.changelog_value(layout), change.timestamp, nullptr, *acks);
@@ -275,6 +279,7 @@ void Task::committed(const CommitPoint& point) {
   in_flight_ = false;
   for (std::size_t i = 0; i < stores_.size(); ++i) {
     stores_[i].cache->committed();
+    if (!plan_.stores[i].has_changelog()) continue;
     // Foreign records that the start has read lie below; what the next commit writes must follow what is there now.
     stores_[i].examined_end = std::max(stores_[i].examined_end, point.changelog_ends.at(plan_.stores[i].changelog.topic));
   }
@@ -310,8 +315,12 @@ Status Task::checkpoint() {
     return failure.status();
   }
   for (std::size_t i = 0; i < stores_.size(); ++i) {
-    const EnginePosition position{point_.lineage, point_.changelog_ends.at(plan_.stores[i].changelog.topic),
-                                  clock_.now()};
+    // Content that no changelog vouches for has no lineage: no later start takes it for restored.
+    EnginePosition position{kNoLineage, 0, clock_.now()};
+    if (const auto& store = plan_.stores[i]; !store.starts_empty) {
+      position.lineage = point_.lineage;
+      position.next_offset = point_.changelog_ends.at(store.changelog.topic);
+    }
     parts.push_back({0, changes[i], position, stores_[i].cache->erase_below()});
   }
   for (const auto& input : plan_.inputs) sources[to_string(input)] = point_.sources.at(input.topic);
@@ -374,6 +383,7 @@ Task::~Task() = default;
 Status Task::build() {
   const Graph& graph = *plan_.graph;
   for (std::size_t i = 0; i < stores_.size(); ++i) {
+    if (!plan_.stores[i].has_changelog()) continue;
     auto changelog = sink_.topic(plan_.stores[i].changelog.topic);
     if (!changelog) return changelog.error();
     stores_[i].changelog = changelog->id;
@@ -443,7 +453,7 @@ std::size_t Task::buffered() const {
 
 StateCache* Task::find_store(const std::string& name) {
   for (std::size_t i = 0; i < stores_.size(); ++i) {
-    if (plan_.graph->stores()[plan_.stores[i].store].options.name() == name) return stores_[i].cache.get();
+    if (store_name(i) == name) return stores_[i].cache.get();
   }
   return nullptr;
 }

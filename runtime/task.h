@@ -147,7 +147,7 @@ class Task final : public TaskContext {
   };
   struct Store {
     std::unique_ptr<StateCache> cache;
-    std::uint32_t changelog = 0;     // Of the sink.
+    std::uint32_t changelog = 0;     // Of the sink; not looked at without one.
     std::int64_t examined_end = 0;   // Up to here the changelog holds nothing foreign that we do not know of.
   };
   struct Output {
@@ -173,6 +173,9 @@ class Task final : public TaskContext {
   [[nodiscard]] std::optional<std::size_t> next_input() const;
   Status process_record(Input& input, const RawRecord& record);
   Status failed(Input& input, const RawRecord& record, ErrorPolicy policy, DropReason reason, const std::string& what);
+  [[nodiscard]] const std::string& store_name(std::size_t index) const {
+    return plan_.graph->stores()[plan_.stores[index].store].options.name();
+  }
   void count_expired();
   void produce(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
                Timestamp timestamp, const Headers* headers);

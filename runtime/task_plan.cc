@@ -2,13 +2,33 @@
 #include "runtime/task_plan.h"
 
 #include <algorithm>
+#include <map>
 
 namespace millrace {
 
 std::string to_string(TaskId id) { return std::to_string(id.subtopology) + '_' + std::to_string(id.partition); }
 
-std::string changelog_topic(const std::string& application_id, const std::string& store) {
-  return application_id + '-' + store + "-changelog";
+std::string changelog_topic(const std::string& application_id, const StoreOptions& store) {
+  if (!store.changelog()) return {};
+  if (!store.changelog()->topic.empty()) return store.changelog()->topic;
+  return application_id + '-' + store.name() + "-changelog";
+}
+
+void check_changelog_topics(const Graph& graph, const std::string& application_id) {
+  std::map<std::string, std::string> users;
+  for (const auto& part : graph.subtopologies()) {
+    for (const auto& topic : part.source_topics) users[topic] = "read by the topology";
+    for (const auto& topic : part.sink_topics) users[topic] = "written by the topology";
+  }
+  for (const auto& store : graph.stores()) {
+    const auto topic = changelog_topic(application_id, store.options);
+    if (topic.empty()) continue;
+    const std::string& name = store.options.name();
+    const auto [user, is_free] = users.emplace(topic, "the changelog of store '" + name + "'");
+    if (is_free) continue;
+    throw TopologyError("store '" + name + "': its changelog '" + topic + "' is " + user->second +
+                        " already; give it a changelog of its own (StoreOptions::changelog)");
+  }
 }
 
 std::string driver_topic(const Subtopology& subtopology, const std::vector<std::int32_t>& partitions) {
@@ -25,8 +45,10 @@ TaskPlan plan_task(std::shared_ptr<const Graph> graph, TaskId id, const std::vec
     if (id.partition < partitions[i]) plan.inputs.push_back({part.source_topics[i], id.partition});
   }
   for (const std::size_t store : part.stores) {
-    const auto& name = plan.graph->stores()[store].options.name();
-    plan.stores.push_back({store, {changelog_topic(application_id, name), id.partition}});
+    const auto& options = plan.graph->stores()[store].options;
+    const bool starts_empty = !options.changelog() || options.changelog()->skip_restoration;
+    TopicPartition changelog{changelog_topic(application_id, options), id.partition};
+    plan.stores.push_back({store, std::move(changelog), starts_empty});
   }
   return plan;
 }

@@ -25,7 +25,11 @@ struct TaskId {
 /// A store of a task and the changelog partition behind it.
 struct StorePlan {
   std::size_t store = 0;  ///< Place in Graph::stores().
-  TopicPartition changelog;
+  TopicPartition changelog;  ///< Its topic is empty where the store has none.
+  /// Nothing relates what the engine holds to the commit point: each start clears it.
+  bool starts_empty = false;
+
+  [[nodiscard]] bool has_changelog() const { return !changelog.topic.empty(); }
 };
 
 /// What a task consists of. Plain data; the graph is frozen.
@@ -42,8 +46,11 @@ struct TaskPlan {
   }
 };
 
-/// `<application id>-<store>-changelog` (KF-13).
-[[nodiscard]] std::string changelog_topic(const std::string& application_id, const std::string& store);
+/// `<application id>-<store>-changelog` (KF-13), or the store's own name; empty if it has none.
+[[nodiscard]] std::string changelog_topic(const std::string& application_id, const StoreOptions&);
+
+/// Throws TopologyError if a changelog is another store's, or a source or sink of the topology.
+void check_changelog_topics(const Graph& graph, const std::string& application_id);
 
 /// The topic whose partitions place a subtopology's tasks: the one with most partitions, the first by name among equals.
 /// `partitions[i]` is the count of `source_topics[i]`.

@@ -55,6 +55,7 @@ struct TestDriver::Impl {
   Impl(const Topology& topology, TestDriverOptions the_options)
       : options(std::move(the_options)), graph(topology.graph()), clock(options.start), budget(options.cache_bytes_max) {
     graph->freeze();
+    check_changelog_topics(*graph, options.application_id);
     for (const auto& part : graph->subtopologies()) {
       for (const auto& topic : part.source_topics) log.create_topic(topic, partitions(topic));
       for (const auto& topic : part.sink_topics) log.create_topic(topic, partitions(topic));
@@ -80,7 +81,9 @@ struct TestDriver::Impl {
   }
 
   void start_task(const TaskPlan& plan, std::int32_t partition_count) {
-    for (const auto& store : plan.stores) log.create_topic(store.changelog.topic, partition_count);
+    for (const auto& store : plan.stores) {
+      if (store.has_changelog()) log.create_topic(store.changelog.topic, partition_count);
+    }
     std::string rebuilt;
     const auto directory = [this](TaskId id, std::string_view name) -> Result<std::filesystem::path> {
       auto path = options.state_dir / to_string(id) / name;

@@ -12,6 +12,15 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
+std::string create_command(const std::string& topic, std::int32_t partitions, int replication,
+                           const std::map<std::string, std::string>& configs) {
+  std::string text = "kafka-topics.sh --bootstrap-server HOST:PORT --create --topic " + topic +
+                     " --partitions " + std::to_string(partitions);
+  if (replication > 0) text += " --replication-factor " + std::to_string(replication);
+  for (const auto& [name, value] : configs) text += " --config " + name + '=' + value;
+  return text;
+}
+
 }  // namespace
 
 std::string_view to_string(Code code) {
@@ -57,12 +66,19 @@ ChangelogPartitionMismatchError::ChangelogPartitionMismatchError(std::string cha
       actual_partitions(actual),
       source_topics(std::move(sources)) {}
 
-ChangelogNotFoundError::ChangelogNotFoundError(std::string changelog, std::string store)
-    : Error("changelog_not_found", "changelog '" + changelog + "' of store '" + store +
-                                       "' does not exist and auto_create_topics is false; create it (compacted, with "
-                                       "the source's partition count) or allow its creation"),
+ChangelogNotFoundError::ChangelogNotFoundError(std::string changelog, std::string store,
+                                               std::int32_t partitions, int replication,
+                                               std::map<std::string, std::string> configs)
+    : Error("changelog_not_found",
+            "changelog '" + changelog + "' of store '" + store +
+                "' does not exist, and may not be created (auto_create_topics, or auto_create of the "
+                "store); allow it, or create the topic: " +
+                create_command(changelog, partitions, replication, configs)),
       changelog_topic(std::move(changelog)),
-      store_name(std::move(store)) {}
+      store_name(std::move(store)),
+      expected_partitions(partitions),
+      replication_factor(replication),
+      topic_configs(std::move(configs)) {}
 
 CommittedOffsetsLostError::CommittedOffsetsLostError(std::string changelog, std::int32_t partition_number,
                                                      std::int64_t end)

@@ -3,6 +3,9 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "millrace/test_driver.h"
+#include "runtime/task_plan.h"
+
 namespace {
 
 using namespace millrace;
@@ -50,6 +53,89 @@ BOOST_AUTO_TEST_CASE(what_would_lose_state_is_warned_of) {
           .has_value());
   BOOST_TEST(changelog_warning("t", kVersioned, {{"min.compaction.lag.ms", "999"}}).has_value());
   BOOST_TEST(!changelog_warning("t", kSession, {{"min.compaction.lag.ms", "999"}}).has_value());
+}
+
+StoreSpec store_with(const ChangelogOptions& changelog) {
+  return {StoreOptions{"accounts"}.changelog(changelog), &value_ops<std::int64_t>(),
+          &key_ops<std::string>()};
+}
+
+// KF-21, KF-22, KF-13
+BOOST_AUTO_TEST_CASE(
+    what_a_store_says_of_its_changelog_wins_over_the_config_and_that_over_defaults) {
+  Config config;
+  config.application_id = "bank";
+  config.replication_factor = 3;
+  config.changelog_topic_configs = {{"segment.bytes", "1"}, {"retention.ms", "2"}};
+
+  auto spec = changelog_spec(config, store_with({}), 8);
+  BOOST_TEST(spec.name == "bank-accounts-changelog");
+  BOOST_TEST(spec.partitions == 8);
+  BOOST_TEST(spec.replication_factor == 3);
+  BOOST_TEST(spec.configs["segment.bytes"] == "1");
+  BOOST_TEST(spec.configs["retention.ms"] == "2");
+  BOOST_TEST(spec.configs["cleanup.policy"] == "compact");
+  BOOST_TEST(may_create_changelog(config, "accounts"));
+
+  const auto own =
+      store_with({.topic = "ledger",
+                  .replication_factor = -1,
+                  .topic_configs = {{"segment.bytes", "9"}, {"cleanup.policy", "delete"}},
+                  .auto_create = false});
+  spec = changelog_spec(config, own, 8);
+  BOOST_TEST(spec.name == "ledger");
+  BOOST_TEST(spec.replication_factor == -1);
+  BOOST_TEST(spec.configs["segment.bytes"] == "9");
+  BOOST_TEST(spec.configs["retention.ms"] == "2");
+  BOOST_TEST(spec.configs["cleanup.policy"] == "delete");
+  BOOST_TEST(!may_create_changelog(config, own.options));
+  config.auto_create_topics = false;
+  BOOST_TEST(!may_create_changelog(config, "accounts"));
+  BOOST_TEST(may_create_changelog(
+      config, StoreOptions{"accounts"}.changelog(ChangelogOptions{.auto_create = true})));
+}
+
+BOOST_AUTO_TEST_CASE(stores_that_start_empty_are_warned_of) {
+  BOOST_TEST(!starts_empty_warning("accounts").has_value());
+  const auto unlogged = starts_empty_warning(StoreOptions{"accounts"}.no_changelog());
+  BOOST_REQUIRE(unlogged.has_value());
+  BOOST_TEST(unlogged->find("accounts has no changelog") != std::string::npos);
+  const auto unread = starts_empty_warning(
+      StoreOptions{"accounts"}.changelog(ChangelogOptions{.skip_restoration = true}));
+  BOOST_REQUIRE(unread.has_value());
+  BOOST_TEST(unread->find("accounts skips restoration") != std::string::npos);
+}
+
+// KF-22
+BOOST_AUTO_TEST_CASE(names_and_numbers_that_no_broker_would_take_are_refused) {
+  const auto store = [](const ChangelogOptions& changelog) {
+    Topology{}.store<std::string, std::int64_t>(StoreOptions{"accounts"}.changelog(changelog));
+  };
+  BOOST_CHECK_NO_THROW(store({.topic = std::string(249, 'x'), .replication_factor = 32767}));
+  for (const std::string& topic : {std::string(250, 'x'), std::string{"a b"}, std::string{".."}})
+    BOOST_CHECK_THROW(store({.topic = topic}), TopologyError);
+  for (const int factor : {-2, 0, 32768})
+    BOOST_CHECK_THROW(store({.replication_factor = factor}), TopologyError);
+}
+
+BOOST_AUTO_TEST_CASE(a_changelog_that_is_another_topic_of_the_topology_is_refused) {
+  const Topic<std::string, std::int64_t> in{"in"};
+  const Topic<std::string, std::int64_t> out{"out"};
+  const auto start = [&](const std::string& changelog) {
+    Topology topology;
+    auto stream = topology.stream(in);
+    stream.to(out);
+    stream.group_by_key().count("first");
+    stream.group_by_key().count(
+        StoreOptions{"second"}.changelog(ChangelogOptions{.topic = changelog}));
+    const TestDriver driver{topology};
+  };
+  BOOST_CHECK_NO_THROW(start("test-third-changelog"));
+  for (const std::string name : {"in", "out", "test-first-changelog"}) {
+    BOOST_CHECK_EXCEPTION(start(name), TopologyError, [&](const TopologyError& error) {
+      return std::string{error.what()}.find("'" + name + "'") != std::string::npos;
+    });
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -111,6 +111,7 @@ class TaskHarness {
     for (const auto& topic : part.sink_topics) log.create_topic(topic, count(topic));
     plan = plan_task(graph, id, counts, "app");
     for (const auto& store : plan.stores) {
+      if (!store.has_changelog()) continue;
       log.create_topic(store.changelog.topic, *std::max_element(counts.begin(), counts.end()));
     }
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -136,13 +137,17 @@ class ChangelogPartitionMismatchError final : public Error {
   const std::vector<std::string> source_topics;
 };
 
-/// A changelog does not exist and the configuration forbids to create it.
+/// A changelog does not exist and the configuration or the store forbids to create it.
 class ChangelogNotFoundError final : public Error {
  public:
-  ChangelogNotFoundError(std::string changelog, std::string store);
+  ChangelogNotFoundError(std::string changelog, std::string store, std::int32_t partitions,
+                         int replication, std::map<std::string, std::string> configs);
 
   const std::string changelog_topic;
   const std::string store_name;
+  const std::int32_t expected_partitions;
+  const int replication_factor;  ///< -1: the broker's default.
+  const std::map<std::string, std::string> topic_configs;
 };
 
 /// A changelog holds records but the group has no committed offset that says how far they count.

@@ -2,13 +2,35 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "millrace/engine.h"
 
 namespace millrace {
+
+/// The changelog of one store. What is not set here is as the Config says for all changelogs.
+struct ChangelogOptions {
+  /// 1 to 249 characters of [a-zA-Z0-9._-], not "." or ".."; of no other use in the topology.
+  /// Empty: `<application id>-<store>-changelog`.
+  std::string topic = {};
+  /// 1 to 32767; -1: the broker's default. Not set: `Config::replication_factor`.
+  std::optional<int> replication_factor = {};
+  /// Of the topic when it is created: an existing one stays as it is. Key by key they win over
+  /// `Config::changelog_topic_configs`.
+  std::map<std::string, std::string> topic_configs = {};
+  /// false: a missing topic is a ChangelogNotFoundError. Not set: `Config::auto_create_topics`.
+  std::optional<bool> auto_create = {};
+  /// true: written, never read. Each start of a task (of the process, after a failure, at a
+  /// rebalance) clears its part of the store, also on disk, while the input goes on from its
+  /// committed offsets: a count begins at 0 again. The changelog has the last value that any run
+  /// wrote for a key, one of a crashed commit too; a start without this option restores that.
+  /// Not every record is in such a state once. The log says so at start.
+  bool skip_restoration = false;
+};
 
 /// Names and configures a store. A plain string is a store with the defaults.
 class StoreOptions {
@@ -28,14 +50,31 @@ class StoreOptions {
     return *this;
   }
 
+  /// Settings of the store's own changelog. The last call of this and `no_changelog` counts.
+  StoreOptions& changelog(ChangelogOptions options) {
+    changelog_ = std::move(options);
+    return *this;
+  }
+
+  /// No topic, nothing to restore. Nothing tells which commit the content on disk belongs to: each
+  /// start of a task (of the process, after a failure, at a rebalance) clears it, while the input
+  /// goes on from its committed offsets. The log says so at start.
+  StoreOptions& no_changelog() {
+    changelog_.reset();
+    return *this;
+  }
+
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::shared_ptr<EngineFactory>& engine() const { return engine_; }
   [[nodiscard]] bool forwards_every_update() const { return forward_every_update_; }
+  /// nullopt: the store has none.
+  [[nodiscard]] const std::optional<ChangelogOptions>& changelog() const { return changelog_; }
 
  private:
   std::string name_;
   std::shared_ptr<EngineFactory> engine_;
   bool forward_every_update_ = false;
+  std::optional<ChangelogOptions> changelog_ = ChangelogOptions{};
 };
 
 /// Of a window store. Size and retention are required.
