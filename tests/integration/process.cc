@@ -159,7 +159,7 @@ HttpClient::Answer Process::get(const std::string& target) {
   }
 }
 
-OwnBroker::OwnBroker() { run("start"); }
+OwnBroker::OwnBroker(const std::string& settings) : settings_(settings) { run("start"); }
 
 OwnBroker::~OwnBroker() {
   try {
@@ -173,8 +173,8 @@ void OwnBroker::run(const std::string& verb) {
   const std::string command = std::string{MILLRACE_SOURCE_DIR "/tests/kafka/broker.sh "} + verb +
                               " " + (folder_.path() / "kafka").string();
   const auto close = [](FILE* pipe) { ::pclose(pipe); };
-  std::unique_ptr<FILE, decltype(close)> pipe{::popen(("KAFKA_HEAP=400m " + command).c_str(), "r"),
-                                              close};
+  const std::string environment = "KAFKA_HEAP=400m KAFKA_SETTINGS='" + settings_ + "' ";
+  std::unique_ptr<FILE, decltype(close)> pipe{::popen((environment + command).c_str(), "r"), close};
   char line[256] = {};
   std::string output;
   while (pipe != nullptr && std::fgets(line, sizeof line, pipe.get()) != nullptr) output += line;

@@ -85,7 +85,8 @@ std::ostream& operator<<(std::ostream& out, const Process& process);
 /// A broker of a test's own, to be stopped and killed: tests/kafka/broker.sh in a temporary folder.
 class OwnBroker {
  public:
-  OwnBroker();
+  /// `settings`: more lines for its server.properties.
+  explicit OwnBroker(const std::string& settings = {});
   ~OwnBroker();
   OwnBroker(const OwnBroker&) = delete;
   OwnBroker& operator=(const OwnBroker&) = delete;
@@ -97,6 +98,7 @@ class OwnBroker {
 
  private:
   TemporaryFolder folder_;
+  std::string settings_;
   std::string address_;
 };
 
