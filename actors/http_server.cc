@@ -129,11 +129,25 @@ class HttpServer::Listener {
       if (!acceptor_.is_open()) return;
       if (error) return pause();
       accept();  // First, so that no trouble with this connection keeps others out.
-      // Beyond the limit the socket just goes out of scope, which closes it.
-      if (shared_->sessions.size() >= shared_->options.connections_max) return;
+      // Beyond the limit the socket just goes out of scope, which closes it; unless one that asks
+      // for nothing makes room.
+      if (shared_->sessions.size() >= shared_->options.connections_max && !close_longest_idle())
+        return;
       socket.set_option(tcp::no_delay(true), error);  // A failure costs time, nothing else.
       std::make_shared<HttpSession>(shared_, std::move(socket))->start();
     });
+  }
+
+  // Closes the connection that has waited longest for a request; false if all are at work.
+  bool close_longest_idle() {
+    HttpSession* longest = nullptr;
+    for (HttpSession* session : shared_->sessions) {
+      const auto since = session->idle_since();
+      if (since && (longest == nullptr || *since < *longest->idle_since())) longest = session;
+    }
+    if (longest == nullptr) return false;
+    longest->close();
+    return true;
   }
 
   void pause() {

@@ -30,7 +30,8 @@ struct HttpOptions {
   /// Bounds the request line, and again the header fields; more is answered 431.
   std::size_t header_bytes_max = 8192;
   std::size_t body_bytes_max = std::size_t{1} << 20U;  ///< More is answered 413.
-  std::size_t connections_max = 256;                   ///< Further ones are closed at once.
+  std::size_t connections_max =
+      256;  ///< Of more, the one that has waited longest for a request is closed.
 
   /// For the whole header of a request, from the connection or from its first byte on a kept one.
   std::chrono::milliseconds header_timeout{5'000};

@@ -83,6 +83,7 @@ auto HttpSession::then(void (HttpSession::*step)(Error)) {
 }
 
 void HttpSession::await_request() {
+  waits_since_ = std::chrono::steady_clock::now();
   if (buffer_.size() > 0) return read_header();  // The client did not wait for our answer.
   stream_.expires_after(shared_.options.idle_timeout);
   stream_.async_read_some(buffer_.prepare(kReadAheadBytesMax),
@@ -105,6 +106,7 @@ void HttpSession::read_header() {
 }
 
 void HttpSession::on_header(Error error) {
+  waits_since_.reset();
   if (error) return on_read_error(error);
   if (auto response = objection()) return refuse(std::move(*response));
   keep_alive_ = parser_->keep_alive();

@@ -8,6 +8,7 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -55,7 +56,16 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   HttpSession(const HttpSession&) = delete;
   HttpSession& operator=(const HttpSession&) = delete;
 
-  void start() { read_header(); }
+  void start() {
+    waits_since_ = std::chrono::steady_clock::now();
+    read_header();
+  }
+
+  /// Since when it has waited for a request, or for the rest of a first one; nullopt while one is
+  /// being answered, and once it is closed.
+  [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> idle_since() const {
+    return closed_ ? std::nullopt : waits_since_;
+  }
 
   /// Ends every operation; the session dies when they have returned.
   void close();
@@ -88,6 +98,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   boost::asio::steady_timer handler_deadline_;
   boost::beast::flat_buffer buffer_;
   bool closed_ = false;
+  std::optional<std::chrono::steady_clock::time_point> waits_since_;
 
   // The request being served; the response refers to it by id.
   std::optional<boost::beast::http::request_parser<Body>> parser_;
