@@ -169,10 +169,18 @@ Result<StateDirectory> StateDirectory::open(const fs::path& state_dir,
 
 Status StateDirectory::check_version(const std::string& application_id) const {
   const fs::path path = path_ / kVersionName;
-  const FileDescriptor file{
-      ::openat(directory_.get(), kVersionName, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
+  // Opening a FIFO would wait for a writer.
+  const FileDescriptor file{::openat(directory_.get(), kVersionName,
+                                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
   if (!file.valid()) {
     return errno == ENOENT ? write_version(application_id) : failed("open", path, errno);
+  }
+  struct stat kind {};
+  if (::fstat(file.get(), &kind) != 0) return failed("examine", path, errno);
+  if (!S_ISREG(kind.st_mode)) {
+    return Status::invalid_argument("'" + path.string() +
+                                    "' is not a regular file and was not made by Millrace; remove "
+                                    "it, or set another state_dir");
   }
   std::array<char, kVersionBytesMax> bytes{};
   const ssize_t size = ::read(file.get(), bytes.data(), bytes.size());

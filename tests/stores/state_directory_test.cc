@@ -53,6 +53,18 @@ BOOST_AUTO_TEST_CASE(open_creates_private_directories_and_says_whose_they_are) {
   BOOST_TEST(read((*directory).path() / "LOCK") == std::to_string(::getpid()) + "\n");
 }
 
+BOOST_AUTO_TEST_CASE(a_version_file_that_is_a_fifo_is_refused_at_once) {
+  const TemporaryDirectory temporary;
+  fs::create_directories(temporary.path() / "bank");
+  fs::permissions(temporary.path() / "bank", fs::perms::owner_all);
+  const fs::path fifo = temporary.path() / "bank" / "VERSION";
+  BOOST_REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+  check_refused(refusal(temporary.path(), "bank"), "not a regular file");
+  fs::remove(fifo);
+  fs::create_directory(fifo);
+  check_refused(refusal(temporary.path(), "bank"), "not a regular file");
+}
+
 BOOST_AUTO_TEST_CASE(task_directories_are_private_and_listed) {
   const TemporaryDirectory temporary;
   auto directory = StateDirectory::open(temporary.path(), "bank");
