@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
+#include <cstdint>
 #include <cstdlib>
 #include <utility>
 
@@ -64,6 +66,23 @@ std::string property(const Config& config, const std::string& name) {
   std::ranges::transform(value, value.begin(),
                          [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return value;
+}
+
+// Both are milliseconds and have passed librdkafka's own checks. A member that is heard of less often than its session
+// lasts is thrown out again and again.
+void check_session(const Config& config, std::vector<std::string>& problems) {
+  const auto millis = [&](const std::string& name, std::int64_t otherwise) {
+    const std::string text = property(config, name);
+    std::int64_t value = otherwise;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return value;
+  };
+  const std::int64_t session = millis("session.timeout.ms", 45'000);
+  const std::int64_t heartbeat = millis("heartbeat.interval.ms", 3'000);
+  if (session > heartbeat) return;
+  problems.push_back("kafka.session.timeout.ms = " + std::to_string(session) +
+                     " must be above kafka.heartbeat.interval.ms = " + std::to_string(heartbeat) +
+                     ", three times as a rule; otherwise the group drops this member between two heartbeats");
 }
 
 }  // namespace
@@ -148,6 +167,7 @@ std::vector<std::string> Config::problems() const {
     if (!wrong.empty()) problems.push_back("metric_labels." + name + " " + wrong);
   }
   check_properties(*this, problems);
+  check_session(*this, problems);
   return problems;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -110,6 +111,16 @@ constexpr std::array kCodeRunners = std::to_array<std::string_view>({
     "ssl.providers",
 });
 
+// What librdkafka takes, but no group can work with.
+struct Minimum {
+  std::string_view property;
+  std::int64_t value;
+  std::string_view why;
+};
+constexpr std::array kMinima = std::to_array<Minimum>({
+    {"session.timeout.ms", 1000, "the group would take every pause of the process for its end"},
+});
+
 constexpr std::array kSecretWords = std::to_array<std::string_view>(
     {"password", "secret", "key", "token", "credential", "jaas", "pem", "oauthbearer.config"});
 
@@ -145,7 +156,9 @@ std::string property_value_problem(const std::string& property, const std::strin
   std::array<char, 512> text{};
   if (rd_kafka_conf_set(conf.get(), property.c_str(), value.c_str(), text.data(), text.size()) ==
       RD_KAFKA_CONF_OK) {
-    return {};
+    const auto* minimum = std::ranges::find(kMinima, property, &Minimum::property);
+    if (minimum == kMinima.end() || std::atoll(value.c_str()) >= minimum->value) return {};
+    return "must be " + std::to_string(minimum->value) + " or more: " + std::string{minimum->why};
   }
   return is_secret(property) ? "the value is not accepted" : text.data();
 }

@@ -261,6 +261,23 @@ BOOST_AUTO_TEST_CASE(properties_librdkafka_does_not_take_are_problems_at_once) {
   BOOST_TEST(mentions(problems, "kafka.linger.ms"));
 }
 
+// librdkafka takes 1 ms; a group would throw such a member out between any two heartbeats.
+BOOST_AUTO_TEST_CASE(a_session_time_that_no_group_can_work_with_is_a_problem) {
+  const auto problems = [](const std::string& session, const std::string& heartbeat) {
+    Config config;
+    config.application_id = "bank";
+    config.kafka = {{"session.timeout.ms", session}};
+    if (!heartbeat.empty()) config.kafka["heartbeat.interval.ms"] = heartbeat;
+    return config.problems();
+  };
+  BOOST_TEST(mentions(problems("1", ""), "must be 1000 or more"));
+  BOOST_TEST(mentions(problems("999", "100"), "must be 1000 or more"));
+  BOOST_TEST(mentions(problems("3000", ""), "must be above kafka.heartbeat.interval.ms = 3000"));
+  BOOST_TEST(mentions(problems("6000", "6000"), "must be above"));
+  BOOST_TEST(problems("1000", "300").empty());
+  BOOST_TEST(problems("6000", "").empty());
+}
+
 // Such properties load libraries or run commands: whoever sets a variable must not get that far.
 BOOST_AUTO_TEST_CASE(the_environment_cannot_make_librdkafka_run_code) {
   const Config config = read_config({{"MILLRACE_KAFKA_PLUGIN_LIBRARY_PATHS", "evil.so"},
