@@ -10,6 +10,7 @@
 #include "actors/membership.h"
 #include "actors/restorer.h"
 #include "actors/task_actor.h"
+#include "runtime/restart_pause.h"
 
 namespace millrace {
 namespace {
@@ -319,10 +320,7 @@ void Supervisor::closed(TaskRef ref) {
   } else if (!state.stopping && entry->restart) {
     entry->restart = false;
     entry->phase = Phase::kWaiting;
-    const auto& config = state.app->config;
-    const auto doublings = std::min<std::size_t>(entry->failures - 1, 16);
-    const auto pause = std::min(config.task_restart_backoff * (1 << doublings), config.task_restart_backoff_max);
-    delayed_send(this, pause, start_atom::value, ref);
+    delayed_send(this, restart_pause(state.app->config, entry->failures, state.random), start_atom::value, ref);
   } else {
     state.tasks.erase(ref.id);
     state.app->board.remove_task(ref.id);

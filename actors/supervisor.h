@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <set>
 #include <vector>
 
@@ -58,6 +59,7 @@ struct SupervisorState {
   bool stopping = false;
   bool finishing = false;     // All tasks are closed; the other actors are being stopped.
   metrics::Counter* rebalances = nullptr;
+  std::mt19937_64 random{std::random_device{}()};
   Status error;               // Why the app stops, if not because it was asked to.
 };
 
