@@ -39,6 +39,8 @@ using restore_atom = caf::atom_constant<caf::atom("restore")>;
 using assigned_atom = caf::atom_constant<caf::atom("assigned")>;
 using revoked_atom = caf::atom_constant<caf::atom("revoked")>;
 using running_atom = caf::atom_constant<caf::atom("running")>;
+using settled_atom = caf::atom_constant<caf::atom("settled")>;
+using remove_atom = caf::atom_constant<caf::atom("remove")>;
 using failed_atom = caf::atom_constant<caf::atom("failed")>;
 using fatal_atom = caf::atom_constant<caf::atom("fatal")>;
 using stop_atom = caf::atom_constant<caf::atom("stop")>;
@@ -154,13 +156,15 @@ using MembershipHandle =
                      caf::replies_to<stop_atom>::with<bool>>;
 
 using RestorerHandle = caf::typed_actor<caf::replies_to<restore_atom, RestoreRequestPtr>::with<RestoreAnswer>,
-                                        caf::reacts_to<stop_atom>>;
+                                        // Deletes a directory that nobody uses any more.
+                                        caf::reacts_to<remove_atom, std::string>, caf::reacts_to<stop_atom>>;
 
 using SupervisorHandle =
     caf::typed_actor<caf::reacts_to<start_atom>, caf::reacts_to<assigned_atom, AssignmentChange>,
                      caf::reacts_to<revoked_atom, AssignmentChange>, caf::reacts_to<running_atom, TaskRef>,
                      caf::reacts_to<failed_atom, TaskFailure>, caf::reacts_to<start_atom, TaskRef>,
-                     caf::reacts_to<fatal_atom, Status>, caf::reacts_to<stop_atom>>;
+                     caf::reacts_to<fatal_atom, Status>, caf::reacts_to<settled_atom>,
+                     caf::reacts_to<tick_atom>, caf::reacts_to<stop_atom>>;
 
 }  // namespace millrace
 

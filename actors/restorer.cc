@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <optional>
 
 #include "actors/handlers.h"
@@ -70,6 +71,9 @@ Restorer::Restorer(caf::actor_config& config, std::shared_ptr<AppContext> app, s
     : Base(config) {
   state.app = std::move(app);
   state.bytes_max = bytes_max;
+  auto& registry = state.app->registry;
+  state.records = &registry.counter("millrace_restore_records_total", "Changelog records applied by restores.");
+  state.rebuilt = &registry.counter("millrace_stores_rebuilt_total", "Engines discarded and rebuilt from the changelog.");
   install_handlers(this, state.app->log);
 }
 
@@ -80,6 +84,11 @@ RestorerHandle::behavior_type Restorer::make_behavior() {
         auto restored = restore(*request);
         if (!restored) return {nullptr, restored.error()};
         return {*std::move(restored), {}};
+      },
+      [this](remove_atom, const std::string& path) {
+        std::error_code error;
+        std::filesystem::remove_all(path, error);
+        if (error) state.app->log.warn("cannot remove '" + path + "': " + error.message() + "; the next start tries again");
       },
       [this](stop_atom) { quit(); },
   };
@@ -131,14 +140,13 @@ Result<TaskEngines> Restorer::open_engines(const TaskPlan& plan) {
       rebuilt);
   if (!rebuilt.empty()) {
     app.log.warn("task " + to_string(plan.id) + ": its state on disk is damaged and is rebuilt from the changelog: " + rebuilt);
-    app.registry.counter("millrace_stores_rebuilt_total", "Engines discarded and rebuilt from the changelog.").add();
+    state.rebuilt->add();
   }
   return engines;
 }
 
 void Restorer::report(const TaskPlan& plan, const TaskStart& start, std::chrono::nanoseconds took) {
   const AppContext& app = *state.app;
-  auto& restored = state.app->registry.counter("millrace_restore_records_total", "Changelog records applied by restores.");
   for (std::size_t i = 0; i < plan.stores.size(); ++i) {
     const auto& name = plan.graph->stores()[plan.stores[i].store].options.name();
     const StoreStart& store = start.stores[i];
@@ -146,10 +154,10 @@ void Restorer::report(const TaskPlan& plan, const TaskStart& start, std::chrono:
       app.log.info("task " + to_string(plan.id) + ": store " + name + " starts empty");
       continue;
     }
-    restored.add(store.records);
+    state.records->add(store.records);
     if (!store.rebuilt.empty()) {
       app.log.warn("task " + to_string(plan.id) + ": store " + name + " is rebuilt from the changelog: " + store.rebuilt);
-      state.app->registry.counter("millrace_stores_rebuilt_total", "Engines discarded and rebuilt from the changelog.").add();
+      state.rebuilt->add();
     }
     app.log.info("task " + to_string(plan.id) + ": store " + name + " restored, replayed " +
                  std::to_string(store.records) + " records (" + to_string(plan.stores[i].changelog) + " offsets " +

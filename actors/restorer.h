@@ -21,6 +21,8 @@ struct RestorerState {
   std::shared_ptr<const std::atomic<bool>> cancelled;  // Of the request in hand.
   std::size_t bytes_max = 0;
   std::random_device random;
+  metrics::Counter* records = nullptr;
+  metrics::Counter* rebuilt = nullptr;
 };
 
 /// Opens the engines of tasks and brings them to their committed ends, one task after the other. An App has several.

@@ -47,6 +47,16 @@ bool StatusBoard::was_running() const {
   return was_running_;
 }
 
+void StatusBoard::set_assigned() {
+  const std::lock_guard lock{mutex_};
+  was_assigned_ = true;
+}
+
+bool StatusBoard::was_assigned() const {
+  const std::lock_guard lock{mutex_};
+  return was_assigned_;
+}
+
 bool StatusBoard::wait_for(AppState state, std::chrono::milliseconds timeout) const {
   std::unique_lock lock{mutex_};
   changed_.wait_for(lock, timeout, [&] { return app_state_ == state || is_end(app_state_); });

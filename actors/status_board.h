@@ -55,6 +55,10 @@ class StatusBoard {
   /// Whether it has ever been RUNNING, for /startupz.
   [[nodiscard]] bool was_running() const;
 
+  /// Whether the group has answered with a first assignment.
+  void set_assigned();
+  [[nodiscard]] bool was_assigned() const;
+
   void set_task_state(TaskId id, TaskState state);
   [[nodiscard]] TaskState task_state(TaskId id) const;
   void update_task(TaskId id, const std::function<void(TaskStatus&)>& change);
@@ -70,6 +74,7 @@ class StatusBoard {
   mutable std::condition_variable changed_;
   AppState app_state_ = AppState::kCreated;
   bool was_running_ = false;
+  bool was_assigned_ = false;
   std::string error_;
   std::map<TaskId, TaskStatus> tasks_;
 };

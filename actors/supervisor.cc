@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <caf/send.hpp>
+#include <charconv>
 #include <thread>
 
 #include "actors/committer.h"
@@ -10,6 +11,7 @@
 #include "actors/membership.h"
 #include "actors/restorer.h"
 #include "actors/task_actor.h"
+#include "runtime/kafka/client_config.h"
 #include "runtime/restart_pause.h"
 
 namespace millrace {
@@ -25,6 +27,19 @@ constexpr std::chrono::seconds kPatience{24 * 3600};
 constexpr std::chrono::seconds kLeaveTimeout{10};
 // Each has two clients of its own; more of them than this wait for brokers and disks all the same.
 constexpr std::size_t kRestorersMax = 4;
+
+constexpr std::chrono::milliseconds kCleanupInterval = std::chrono::minutes{1};
+constexpr std::chrono::milliseconds kCleanupIntervalMin{100};
+
+// How long others take at most, as a rule, to give up what the group has decided to move: they hear of it with a
+// heartbeat, and so does the new member.
+std::chrono::milliseconds settle_time(const Config& config) {
+  std::int64_t heartbeat_ms = 3'000;
+  for (const auto& [name, value] : client_properties(config, ClientRole::kMembership)) {
+    if (name == "heartbeat.interval.ms") std::from_chars(value.data(), value.data() + value.size(), heartbeat_ms);
+  }
+  return std::chrono::milliseconds{2 * heartbeat_ms};
+}
 
 // Failures that another attempt cannot mend.
 bool is_final(const Status& status) {
@@ -51,6 +66,8 @@ SupervisorHandle::behavior_type Supervisor::make_behavior() {
         Entry* entry = find(ref);
         if (entry != nullptr && entry->phase == Phase::kWaiting && !state.stopping) begin(*entry);
       },
+      [this](settled_atom) { on_settled(); },
+      [this](tick_atom) { on_tick(); },
       [this](fatal_atom, const Status& status) { on_stop(status); },
       [this](stop_atom) { on_stop({}); },
   };
@@ -59,6 +76,8 @@ SupervisorHandle::behavior_type Supervisor::make_behavior() {
 void Supervisor::on_start() {
   state.rebalances = &state.app->registry.counter("millrace_rebalances_total", "Assignments this instance was given.");
   state.app->board.set_app_state(AppState::kRebalancing);
+  state.cleaner.emplace(state.app->config.state_cleanup_delay, state.app->clock);
+  on_tick();
   const SupervisorHandle self{this};
   state.membership = spawn<Membership, caf::detached>(state.app, self, std::move(state.member));
   state.committer = spawn<Committer, caf::detached>(state.app, self, state.membership);
@@ -67,6 +86,24 @@ void Supervisor::on_start() {
   state.restorers.resize(asked > 0 ? asked : std::min(cores, kRestorersMax));
   const std::size_t bytes_max = state.app->config.restore_bytes_max / state.restorers.size();
   for (auto& restorer : state.restorers) restorer.actor = spawn<Restorer, caf::detached>(state.app, bytes_max);
+}
+
+// Removes state of tasks that are others' now. Whoever gets a task is in `tasks` before anything is opened.
+void Supervisor::on_tick() {
+  if (state.stopping) return;
+  delayed_send(this, std::clamp(state.app->config.state_cleanup_delay, kCleanupIntervalMin, kCleanupInterval),
+               tick_atom::value);
+  std::set<std::string> owned;
+  for (const auto& [id, entry] : state.tasks) owned.insert(to_string(id));
+  for (const TaskId id : state.unclosed) owned.insert(to_string(id));
+  const std::lock_guard lock{state.app->state_directory_mutex};
+  const auto removals = state.cleaner->look(*state.app->state_directory, owned);
+  if (!removals) return state.app->log.warn("state that is not used is not removed: " + removals.error().message());
+  for (const auto& removal : *removals) {
+    state.app->log.info("removing the state of task " + removal.task_id + ": it has not been this instance's for " +
+                        std::to_string(removal.unused_for.count()) + " ms (setting state_cleanup_delay_ms)");
+    send(state.restorers.front().actor, remove_atom::value, removal.set_aside.string());
+  }
 }
 
 // --- Assignment -----------------------------------------------------------------------------------------------------
@@ -85,8 +122,16 @@ std::vector<TaskId> Supervisor::tasks_of(const std::vector<TopicPartition>& part
 
 void Supervisor::on_assigned(const AssignmentChange& change) {
   if (state.stopping) return;
-  state.rebalancing = false;
   state.rebalances->add();
+  // A new member is given nothing at first while others hold what is to be its: it is not ready before that has come,
+  // or so much time has passed that nothing is to come.
+  if (change.partitions.empty() && !state.app->board.was_assigned()) {
+    if (!state.settling) delayed_send(this, settle_time(state.app->config), settled_atom::value);
+    state.settling = true;
+    return;
+  }
+  state.app->board.set_assigned();
+  state.rebalancing = false;
   for (const TaskId id : tasks_of(change.partitions)) {
     const auto& driver = state.app->subtopologies[static_cast<std::size_t>(id.subtopology)].driver;
     const auto found = state.tasks.find(id);
@@ -110,6 +155,14 @@ void Supervisor::on_assigned(const AssignmentChange& change) {
     state.app->log.info("assigned " + std::to_string(change.partitions.size()) + " partitions, now " +
                         std::to_string(state.tasks.size()) + " tasks");
   }
+  show_state();
+}
+
+void Supervisor::on_settled() {
+  if (state.stopping || state.app->board.was_assigned()) return;
+  state.app->board.set_assigned();
+  state.app->log.info("assigned no partitions: other members have them all");
+  state.rebalancing = false;
   show_state();
 }
 
@@ -147,6 +200,11 @@ Supervisor::Entry* Supervisor::find(TaskRef ref) {
   return &found->second;
 }
 
+metrics::Counter& Supervisor::failures_of(TaskId id) const {
+  return state.app->registry.counter("millrace_task_failures_total", "Attempts at tasks that ended in a failure.",
+                                     {{"task", to_string(id)}});
+}
+
 // Reads the commit point, restores, and only then makes the actor: each step answers with the attempt's number.
 void Supervisor::begin(Entry& entry) {
   entry.ref.attempt = ++state.attempts;
@@ -154,6 +212,7 @@ void Supervisor::begin(Entry& entry) {
   entry.running = false;
   entry.handle.reset();
   entry.cancelled = std::make_shared<std::atomic<bool>>(false);
+  static_cast<void>(failures_of(entry.ref.id));  // There from the start, at 0.
   auto plan = plan_task(state.app->graph, entry.ref.id,
                         state.app->subtopologies[static_cast<std::size_t>(entry.ref.id.subtopology)].partitions,
                         state.app->config.application_id);
@@ -216,8 +275,8 @@ void Supervisor::on_running(TaskRef ref) {
   Entry* entry = find(ref);
   if (entry == nullptr || entry->phase != Phase::kActive) return;
   entry->running = true;
+  state.app->directory.add(ref.id, *entry->handle);  // First: what is shown as running can be read.
   state.app->board.set_task_state(ref.id, TaskState::kRunning);
-  state.app->directory.add(ref.id, *entry->handle);
   show_state();
 }
 
@@ -226,7 +285,7 @@ void Supervisor::on_failed(const TaskFailure& failure) {
   if (entry == nullptr || entry->phase == Phase::kWaiting || entry->phase == Phase::kClosing) return;
   entry->failures = failure.progressed ? 1 : entry->failures + 1;
   const std::string id = to_string(failure.task.id);
-  state.app->registry.counter("millrace_task_failures_total", "Attempts at tasks that ended in a failure.", {{"task", id}}).add();
+  failures_of(failure.task.id).add();
   state.app->board.update_task(failure.task.id, [&](TaskStatus& status) {
     ++status.restarts;
     status.error = failure.status.message();
@@ -301,6 +360,7 @@ void Supervisor::close_actors(const std::vector<TaskRef>& tasks, bool checkpoint
         .then([this, ref](bool) { closed(ref); },
               [this, ref](const caf::error&) {
                 state.app->log.warn("task " + to_string(ref.id) + " did not close in time");
+                state.unclosed.insert(ref.id);
                 closed(ref);
               });
   }

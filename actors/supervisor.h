@@ -14,6 +14,7 @@
 #include "actors/app_context.h"
 #include "actors/messages.h"
 #include "runtime/kafka/group_member.h"
+#include "stores/state_cleaner.h"
 
 namespace millrace {
 
@@ -56,10 +57,13 @@ struct SupervisorState {
   bool answer_due = false;
   bool lost = false;  ///< The revocation to answer is of partitions that are gone already.
   bool rebalancing = true;
+  bool settling = false;      // Nothing was assigned yet; more may come.
   bool stopping = false;
   bool finishing = false;     // All tasks are closed; the other actors are being stopped.
   metrics::Counter* rebalances = nullptr;
   std::mt19937_64 random{std::random_device{}()};
+  std::optional<StateCleaner> cleaner;
+  std::set<TaskId> unclosed;  // Tasks that did not close in time: their files may be in use for ever.
   Status error;               // Why the app stops, if not because it was asked to.
 };
 
@@ -76,6 +80,8 @@ class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState>
  private:
   void on_start();
   void on_assigned(const AssignmentChange& change);
+  void on_settled();
+  void on_tick();
   void on_revoked(const AssignmentChange& change);
   void on_failed(const TaskFailure& failure);
   void on_stop(const Status& why);
@@ -92,6 +98,7 @@ class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState>
   void finish_if_closed();
   void show_state();
   [[nodiscard]] std::vector<TaskId> tasks_of(const std::vector<TopicPartition>& partitions) const;
+  [[nodiscard]] metrics::Counter& failures_of(TaskId id) const;
   Entry* find(TaskRef ref);
 };
 

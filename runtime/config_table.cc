@@ -232,6 +232,7 @@ std::vector<Setting> make_settings() {
       string("client_id", &Config::client_id, &anything),
       string("group_instance_id", &Config::group_instance_id, &check_instance_id),
       string("state_dir", &Config::state_dir, &not_empty),
+      number("state_cleanup_delay_ms", &Config::state_cleanup_delay, {1, 365 * kDay, "milliseconds"}),
       string("http", &Config::http, &check_http),
       choice("guarantee", kGuarantees, field_of<&Config::guarantee>),
       optional_duration("commit_interval_ms", &Config::commit_interval, kInterval),

@@ -268,6 +268,37 @@ Status StateDirectory::discard(std::string_view task_id, std::string_view engine
   return {};
 }
 
+Result<fs::path> StateDirectory::set_aside(std::string_view task_id) {
+  if (!is_task_id(task_id)) {
+    return Status::invalid_argument("'" + std::string{task_id} + "' names no task, such as 0_3");
+  }
+  std::error_code error;
+  fs::path aside = path_ / (std::string{kDiscardedPrefix} + std::string{task_id});
+  // One set aside before may still be on its way out.
+  for (int number = 1; fs::exists(aside, error) && !error; ++number) {
+    aside = path_ / (std::string{kDiscardedPrefix} + std::string{task_id} + "." + std::to_string(number));
+  }
+  if (!error) fs::rename(path_ / task_id, aside, error);
+  if (error) return failed("remove", path_ / task_id, error.value());
+  return aside;
+}
+
+bool StateDirectory::is_locked(std::string_view task_id) const {
+  std::error_code error;
+  for (fs::directory_iterator engine{path_ / task_id, error}; !error && engine != fs::directory_iterator{};
+       engine.increment(error)) {
+    const fs::path lock_path = engine->path() / kLockName;
+    const FileDescriptor file{::open(lock_path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
+    if (!file.valid()) continue;
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    // Sees locks of both kinds: of processes (RocksDB) and of open files (ours).
+    if (::fcntl(file.get(), F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) return true;
+  }
+  return false;
+}
+
 Result<std::vector<std::string>> StateDirectory::tasks() const {
   auto names = names_in(path_);
   if (names) std::erase_if(*names, [](const std::string& name) { return !is_task_id(name); });

@@ -73,6 +73,8 @@ struct Config {
   std::string group_instance_id{};
   /// Local state; `<state_dir>/<application_id>` is created with mode 0700.
   std::string state_dir = default_state_dir();
+  /// A task's state is removed from `state_dir` after it has not been this instance's for so long, 1 ms to 365 days.
+  std::chrono::milliseconds state_cleanup_delay = std::chrono::minutes{10};
   /// "port", "host:port" or "[v6]:port"; loopback where only a port is given. Empty: no server.
   std::string http{};
   Guarantee guarantee = Guarantee::kAtLeastOnce;
