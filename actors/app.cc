@@ -6,14 +6,12 @@
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 #include <csignal>
-#include <future>
 #include <iostream>
 #include <thread>
 
 #include "actors/app_context.h"
 #include "actors/gateway.h"
 #include "actors/start_up.h"
-#include "actors/store_reader.h"
 #include "actors/supervisor.h"
 #include "metrics/process_metrics.h"
 
@@ -22,8 +20,6 @@ namespace {
 
 constexpr int kExitFailed = 1;
 constexpr int kExitBadConfiguration = 2;
-// How long a read waits for a task that is busy with a batch.
-constexpr std::chrono::seconds kQueryTimeout{10};
 // Messages an actor may handle before others get the thread.
 constexpr std::size_t kThroughputMax = 100;
 
@@ -186,7 +182,7 @@ std::string App::status_json() const { return millrace::status_json(*impl_->cont
 
 std::string App::http_address() const { return impl_->gateway ? impl_->gateway->address() : std::string{}; }
 
-void App::check_store(const std::string& name, const ValueOps& value, const KeyOps& key) const {
+void App::check_store(const std::string& name, const ValueOps& value, const KeyOps& key, StoreKind kind) const {
   const auto& graph = *impl_->context->graph;
   const auto place = graph.find_store(name);
   if (!place) {
@@ -194,45 +190,9 @@ void App::check_store(const std::string& name, const ValueOps& value, const KeyO
     for (const auto& store : graph.stores()) known += (known.empty() ? "" : ", ") + store.options.name();
     throw UnknownStoreError("there is no store '" + name + "'; the topology has: " + known);
   }
-  check_store_types(graph.stores()[*place], value, key, StoreKind::kKeyValue);
+  check_store_types(graph.stores()[*place], value, key, kind);
 }
 
-Result<std::optional<App::StoredEntry>> App::query_get(const std::string& store, const std::string& key) const {
-  using Answer = Result<std::optional<StoreEntry>>;
-  auto promise = std::make_shared<std::promise<Answer>>();
-  auto future = promise->get_future();
-  read_entry(*impl_->context, store, key, [promise](Answer answer) { promise->set_value(std::move(answer)); });
-  if (future.wait_for(kQueryTimeout) != std::future_status::ready) {
-    return Status::unavailable("store '" + store + "': its task did not answer in time");
-  }
-  auto answer = future.get();
-  if (!answer) return answer.error();
-  if (!answer->has_value()) return std::optional<StoredEntry>{};
-  auto& entry = **answer;
-  return std::optional<StoredEntry>{{std::move(entry.key), std::move(entry.value), entry.timestamp}};
-}
-
-Result<std::vector<App::StoredEntry>> App::query_range(const std::string& store, std::optional<std::string> from,
-                                                       std::optional<std::string> to) const {
-  using Answer = Result<std::vector<StoreEntry>>;
-  std::vector<std::future<Answer>> futures;
-  auto started = read_ranges(*impl_->context, store, std::move(from), std::move(to),
-                             [&futures]() -> std::function<void(Answer)> {
-                               auto promise = std::make_shared<std::promise<Answer>>();
-                               futures.push_back(promise->get_future());
-                               return [promise](Answer answer) { promise->set_value(std::move(answer)); };
-                             });
-  if (!started.ok()) return started;
-  std::vector<StoredEntry> entries;
-  for (auto& future : futures) {
-    if (future.wait_for(kQueryTimeout) != std::future_status::ready) {
-      return Status::unavailable("store '" + store + "': a task did not answer in time");
-    }
-    auto answer = future.get();
-    if (!answer) return answer.error();
-    for (auto& entry : *answer) entries.push_back({std::move(entry.key), std::move(entry.value), entry.timestamp});
-  }
-  return entries;
-}
+AppContext& App::context() const { return *impl_->context; }
 
 }  // namespace millrace

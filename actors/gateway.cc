@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <boost/beast/core/detail/base64.hpp>
+#include <charconv>
+#include <cstddef>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "actors/http_address.h"
@@ -60,15 +63,67 @@ HttpResponse started(const AppContext& app) {
   return text(app.board.was_running() ? kOk : kUnavailable, std::string{to_string(app.board.app_state())} + "\n");
 }
 
-std::string entry_json(const std::string& store, const std::string& key_text, const StoreEntry& entry) {
-  nlohmann::json body{{"store", store}, {"key", key_text}, {"timestamp", to_millis(entry.timestamp)}};
-  if (!entry.json.empty()) {
-    body["value"] = nlohmann::json::parse(entry.json, nullptr, false);
-  } else {
-    body["value_base64"] = base64_encoded(entry.value);
-    body["value_bytes"] = entry.value.size();
+// The value as JSON where its type has that, else in base64.
+void put_value(const StoreSpec& spec, const StoredEntry& entry, nlohmann::json& body) {
+  const ValueOps& ops = *spec.value;
+  body["timestamp"] = to_millis(entry.timestamp);
+  if (ops.to_json != nullptr) {
+    const auto room = std::make_unique_for_overwrite<std::max_align_t[]>(ops.size / sizeof(std::max_align_t) + 1);
+    if (ops.decode(entry.value, room.get()).ok()) {
+      body["value"] = nlohmann::json::parse(ops.to_json(room.get()), nullptr, false);
+      ops.destroy(room.get());
+      return;
+    }
   }
-  return body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  // Of a version: without the byte that says whether it has a value.
+  const std::string_view value{entry.value};
+  const std::string_view bytes = spec.layout.kind() == StoreKind::kVersioned ? value.substr(1) : value;
+  body["value_base64"] = base64_encoded(bytes);
+  body["value_bytes"] = bytes.size();
+}
+
+// What a store has under a key: an entry, or those of a window or session store.
+nlohmann::json found_json(const StoreSpec& spec, const ReadPage& page) {
+  nlohmann::json body;
+  if (!spec.layout.expires()) {
+    put_value(spec, page.entries.front(), body);
+    return body;
+  }
+  body["entries"] = nlohmann::json::array();
+  body["more"] = page.resume.has_value();
+  const bool session = spec.layout.kind() == StoreKind::kSession;
+  for (const auto& entry : page.entries) {
+    nlohmann::json shown{{"start", session ? entry.detail : entry.time}};
+    if (session) shown["end"] = entry.time;
+    put_value(spec, entry, shown);
+    body["entries"].push_back(std::move(shown));
+  }
+  return body;
+}
+
+bool is_deleted_version(const StoreSpec& spec, const StoredEntry& entry) {
+  return spec.layout.kind() == StoreKind::kVersioned && entry.value.starts_with(KeyLayout::kDeletedVersion);
+}
+
+// Sets what the query of the URL says beside the key; what is wrong with it, else empty.
+std::string read_options(const HttpRequest& request, ReadRequest& read) {
+  for (const auto& [name, value] : request.query) {
+    if (name == "key") continue;
+    if (name == "level") {
+      if (value != "latest" && value != "committed") return "level is latest or committed, not '" + value + "'";
+      read.level = value == "latest" ? ReadLevel::kLatest : ReadLevel::kCommitted;
+      continue;
+    }
+    std::int64_t* const target = name == "from"                    ? &read.time_from
+                                 : name == "to" || name == "as_of" ? &read.time_to
+                                                                   : nullptr;
+    if (target == nullptr) return "there is no parameter '" + name + "'; there are key, level, from, to and as_of";
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), *target);
+    if (error != std::errc{} || end != value.data() + value.size()) {
+      return name + " is a time in milliseconds, not '" + value + "'";
+    }
+  }
+  return {};
 }
 
 void store_entry(AppContext& app, const HttpRequest& request, const HttpRespond& respond) {
@@ -76,40 +131,45 @@ void store_entry(AppContext& app, const HttpRequest& request, const HttpRespond&
   const auto place = app.graph->find_store(name);
   if (!place) return respond(http_error(kNotFound, "unknown_store", "there is no store '" + name + "'"));
   const StoreSpec& spec = app.graph->stores()[*place];
-  if (spec.layout.kind() != StoreKind::kKeyValue) {
-    return respond(http_error(kBadRequest, "store_type",
-                              "store '" + name + "' is a " + std::string{to_string(spec.layout.kind())} +
-                                  " store; only key-value stores can be queried by key"));
-  }
 
-  std::optional<std::string> key;
+  ReadRequest read;
   std::string key_text;
   const auto asked = request.query.find("key");
   if (asked != request.query.end()) key_text = asked->second;
   constexpr std::string_view kBase64 = "base64:";
   if (request.segments.size() > 2) {
     key_text = request.segments[2];
-    key = spec.key->from_text(key_text);
+    read.key = spec.key->from_text(key_text);
   } else if (key_text.starts_with(kBase64)) {
-    key = base64_decoded(key_text.substr(kBase64.size()));
+    read.key = base64_decoded(key_text.substr(kBase64.size()));
   } else if (asked != request.query.end()) {
-    key = spec.key->from_text(key_text);
+    read.key = spec.key->from_text(key_text);
   }
-  if (!key) {
+  if (!read.key) {
     return respond(http_error(kBadRequest, "bad_key",
                               "'" + key_text + "' is no key of store '" + name +
                                   "': text and decimal integers are written as they are, other keys as "
                                   "/stores/" + name + "?key=base64:..."));
   }
-  read_entry(app, name, *key, [respond, name, key_text](Result<std::optional<StoreEntry>> entry) {
-    if (!entry) {
-      const bool retry = entry.error().code() == Code::kUnavailable;
-      return respond(http_error(retry ? kUnavailable : kServerError, to_string(entry.error().code()), entry.error().message()));
+  if (const auto wrong = read_options(request, read); !wrong.empty()) {
+    return respond(http_error(kBadRequest, "bad_parameter", wrong));
+  }
+  read_key(app, name, read, [respond, name, key_text, &spec](Result<KeyPage> answer) {
+    if (!answer) {
+      const auto reason = not_ready_reason(answer.error());
+      return respond(http_error(reason ? kUnavailable : kServerError,
+                                reason ? to_string(*reason) : to_string(answer.error().code()),
+                                answer.error().message()));
     }
-    if (!entry->has_value()) {
+    const auto& entries = answer->page.entries;
+    const bool more = spec.layout.expires() && answer->page.resume;
+    if ((entries.empty() && !more) || (!entries.empty() && is_deleted_version(spec, entries.front()))) {
       return respond(http_error(kNotFound, "no_such_key", "store '" + name + "' has no key '" + key_text + "'"));
     }
-    respond({kOk, "application/json", entry_json(name, key_text, **entry), {}});
+    auto body = found_json(spec, answer->page);
+    body["store"] = name;
+    body["key"] = key_text;
+    respond({kOk, "application/json", body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), {}});
   });
 }
 

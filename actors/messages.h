@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/query_queue.h"
 #include "millrace/error.h"
 #include "runtime/commit.h"
 #include "runtime/restore.h"
@@ -104,25 +105,6 @@ struct TaskFailure {
   Status status;
   bool progressed = false;  ///< The attempt had committed records of its own.
 };
-
-/// A read of a task's stores, run by its actor between batches. Dropped unanswered, it answers "not ready".
-class Query {
- public:
-  explicit Query(std::function<void(Task*)> run) : run_(std::move(run)) {}
-  ~Query() {
-    if (run_) run_(nullptr);
-  }
-  Query(const Query&) = delete;
-  Query& operator=(const Query&) = delete;
-  void answer(Task& task) {
-    run_(&task);
-    run_ = nullptr;
-  }
-
- private:
-  std::function<void(Task*)> run_;
-};
-using QueryPtr = std::shared_ptr<Query>;
 
 using TaskHandle =
     caf::typed_actor<caf::reacts_to<wake_atom>, caf::reacts_to<tick_atom>,

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <caf/send.hpp>
+#include <mutex>
+#include <utility>
 
 #include "runtime/partitioner.h"
 
@@ -10,80 +12,171 @@ namespace millrace {
 namespace {
 
 // The subtopology that has the store; the store exists.
-std::size_t subtopology_of(const AppContext& app, const std::string& store) {
+std::int32_t subtopology_of(const AppContext& app, const std::string& store) {
   const auto place = *app.graph->find_store(store);
   const auto& parts = app.graph->subtopologies();
   const auto found = std::find_if(parts.begin(), parts.end(), [&](const Subtopology& part) {
     return std::find(part.stores.begin(), part.stores.end(), place) != part.stores.end();
   });
-  return static_cast<std::size_t>(found - parts.begin());
+  return static_cast<std::int32_t>(found - parts.begin());
 }
 
-Status not_ready(const AppContext& app, const std::string& store, const std::string& what) {
-  return Status::unavailable("store '" + store + "': " + what + " (the app is " +
-                             std::string{to_string(app.board.app_state())} + ")");
+std::string about(const AppContext& app, const std::string& store, const std::string& what) {
+  return "store '" + store + "': " + what + " (the app is " +
+         std::string{to_string(app.board.app_state())} + ")";
 }
 
-StoreEntry stored(const ValueOps& ops, std::string_view key, const void* value, Timestamp timestamp) {
-  StoreEntry entry{std::string{key}, {}, {}, timestamp};
-  ops.encode(value, entry.value);
-  if (ops.to_json != nullptr) entry.json = ops.to_json(value);
-  return entry;
+// Ok while the app runs, in whatever state. What start_up() sets is there once it has left CREATED.
+Status running(const AppContext& app, const std::string& store) {
+  switch (app.board.app_state()) {
+    case AppState::kCreated:
+      return Status::cancelled(about(app, store, "start the app first"));
+    case AppState::kPendingShutdown:
+    case AppState::kStopped:
+    case AppState::kError:
+      return Status::cancelled(about(app, store, "nothing is read any more"));
+    default:
+      return {};
+  }
+}
+
+// Why a task does not answer here.
+Status absent(const AppContext& app, const std::string& store, TaskId id) {
+  if (auto status = running(app, store); !status.ok()) return status;
+  const auto tasks = app.board.tasks();
+  const auto found = tasks.find(id);
+  const std::string task = "task " + to_string(id);
+  if (found != tasks.end()) {
+    return Status::unavailable(
+        about(app, store,
+              task + " (" + std::string{to_string(found->second.state)} +
+                  ") is being opened or closed, or has too many reads waiting; ask again"));
+  }
+  if (!app.board.was_assigned()) {
+    return Status::unavailable(about(app, store, task + " is not assigned yet; ask again"));
+  }
+  return Status::fenced(about(app, store, task + " belongs to another instance; ask there"));
+}
+
+Result<ReadPage> read_from(Task& task, const std::string& store, const ReadRequest& request) {
+  try {
+    return read_page(*task.find_store(store), request);
+  } catch (const StoreFailure& failure) {
+    // The task meets it by itself, and fails. What the code would mean to a reader is another
+    // thing.
+    return Status::internal("store '" + store + "': " + failure.status().to_string());
+  } catch (const std::exception& error) {
+    return Status::internal("store '" + store + "': a value cannot be encoded: " + error.what());
+  } catch (...) {
+    return Status::internal("store '" + store +
+                            "': a serde threw something that is no std::exception");
+  }
+}
+
+void ask(AppContext& app, const TaskHandle& task, TaskId id, const std::string& store,
+         const ReadRequest& request, const ReadAnswer& answer) {
+  auto query = std::make_shared<Query>([&app, id, store, request, answer](Task* running) {
+    if (running == nullptr) return answer(absent(app, store, id));
+    answer(read_from(*running, store, request));
+  });
+  caf::anon_send(task, query_atom::value, std::move(query));
+}
+
+// Collects the answers of tasks that are not expected to have the key: the first one that has it
+// counts.
+class Search {
+ public:
+  Search(std::size_t asked, Result<KeyPage> otherwise, KeyAnswer answer)
+      : open_(asked), otherwise_(std::move(otherwise)), answer_(std::move(answer)) {}
+
+  void add(std::int32_t partition, Result<ReadPage> page) {
+    const bool found = page && (!page->entries.empty() || page->resume);
+    bool last = false;
+    {
+      const std::lock_guard lock{mutex_};
+      last = --open_ == 0;
+      if (answered_ || (!found && !last)) return;
+      answered_ = true;
+    }
+    if (found) return answer_(KeyPage{partition, *std::move(page)});
+    answer_(otherwise_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::size_t open_;
+  bool answered_ = false;
+  const Result<KeyPage> otherwise_;
+  const KeyAnswer answer_;
+};
+
+void search_others(AppContext& app, const std::string& store, const ReadRequest& request,
+                   TaskId expected, Result<KeyPage> otherwise, const KeyAnswer& answer) {
+  auto tasks = app.directory.of_subtopology(expected.subtopology);
+  std::erase_if(tasks, [&](const auto& task) { return task.first == expected; });
+  if (tasks.empty()) return answer(std::move(otherwise));
+  const auto search = std::make_shared<Search>(tasks.size(), std::move(otherwise), answer);
+  for (const auto& [id, task] : tasks) {
+    ask(app, task, id, store, request, [search, partition = id.partition](Result<ReadPage> page) {
+      search->add(partition, std::move(page));
+    });
+  }
 }
 
 }  // namespace
 
-void read_entry(AppContext& app, const std::string& store, const std::string& key,
-                const std::function<void(Result<std::optional<StoreEntry>>)>& answer) {
-  // What start_up() sets is there once the app has left CREATED.
-  if (app.board.app_state() == AppState::kCreated) return answer(not_ready(app, store, "not started"));
-  const std::size_t part = subtopology_of(app, store);
-  const TaskId id{static_cast<std::int32_t>(part), partition_of(key, app.subtopologies[part].tasks)};
+void read_partition(AppContext& app, const std::string& store, std::int32_t partition,
+                    const ReadRequest& request, const ReadAnswer& answer) {
+  if (auto status = running(app, store); !status.ok()) return answer(status);
+  const TaskId id{subtopology_of(app, store), partition};
   const auto task = app.directory.find(id);
-  if (!task) return answer(not_ready(app, store, "task " + to_string(id) + " is not running here"));
-  auto query = std::make_shared<Query>([&app, store, key, id, answer](Task* running) {
-    if (running == nullptr) return answer(not_ready(app, store, "task " + to_string(id) + " is being closed"));
-    try {
-      StateCache& cache = *running->find_store(store);
-      const StateEntry& entry = cache.load(key);
-      if (!entry.present()) return answer(std::optional<StoreEntry>{});
-      answer(std::optional<StoreEntry>{stored(cache.ops(), key, entry.value(), entry.timestamp())});
-    } catch (const StoreFailure& failure) {
-      answer(failure.status());
-    }
-  });
-  caf::anon_send(*task, query_atom::value, std::move(query));
+  if (!task) return answer(absent(app, store, id));
+  ask(app, *task, id, store, request, answer);
 }
 
-Status read_ranges(AppContext& app, const std::string& store, std::optional<std::string> from,
-                   std::optional<std::string> to,
-                   const std::function<std::function<void(Result<std::vector<StoreEntry>>)>()>& next_answer) {
-  const auto part = static_cast<std::int32_t>(subtopology_of(app, store));
+void read_key(AppContext& app, const std::string& store, const ReadRequest& request,
+              const KeyAnswer& answer) {
+  if (auto status = running(app, store); !status.ok()) return answer(status);
+  const std::int32_t part = subtopology_of(app, store);
+  const TaskId id{
+      part, partition_of(*request.key, app.subtopologies[static_cast<std::size_t>(part)].tasks)};
+  const auto task = app.directory.find(id);
+  if (!task) return search_others(app, store, request, id, absent(app, store, id), answer);
+  ask(app, *task, id, store, request, [&app, store, request, id, answer](Result<ReadPage> page) {
+    if (!page) return answer(page.error());
+    const bool found = !page->entries.empty() || page->resume;
+    KeyPage result{id.partition, *std::move(page)};
+    if (found) return answer(std::move(result));
+    search_others(app, store, request, id, std::move(result), answer);
+  });
+}
+
+Result<std::vector<std::int32_t>> partitions_to_read(AppContext& app, const std::string& store) {
+  if (auto status = running(app, store); !status.ok()) return status;
+  const std::int32_t part = subtopology_of(app, store);
+  if (!app.board.was_assigned()) {
+    return Status::unavailable(about(app, store, "nothing is assigned yet; ask again"));
+  }
+  std::vector<std::int32_t> partitions;
   for (const auto& [id, status] : app.board.tasks()) {
-    if (id.subtopology == part && status.state != TaskState::kRunning) {
-      return not_ready(app, store, "task " + to_string(id) + " is " + std::string{to_string(status.state)});
-    }
+    if (id.subtopology != part) continue;
+    if (!app.directory.find(id)) return absent(app, store, id);
+    partitions.push_back(id.partition);
   }
-  if (app.board.app_state() != AppState::kRunning) return not_ready(app, store, "not all its tasks are running");
-  for (const auto& [id, task] : app.directory.of_subtopology(part)) {
-    auto query = std::make_shared<Query>([&app, store, from, to, answer = next_answer()](Task* running) {
-      if (running == nullptr) return answer(not_ready(app, store, "a task is being closed"));
-      try {
-        StateCache& cache = *running->find_store(store);
-        std::vector<StoreEntry> entries;
-        const auto first = from ? std::optional<std::string_view>{*from} : std::nullopt;
-        const auto last = to ? std::optional<std::string_view>{*to} : std::nullopt;
-        for (auto scan = cache.scan(first, last); scan->valid(); scan->next()) {
-          entries.push_back(stored(cache.ops(), scan->key(), scan->value(), scan->timestamp()));
-        }
-        answer(std::move(entries));
-      } catch (const StoreFailure& failure) {
-        answer(failure.status());
-      }
-    });
-    caf::anon_send(task, query_atom::value, std::move(query));
+  return partitions;
+}
+
+std::optional<NotReadyReason> not_ready_reason(const Status& status) {
+  switch (status.code()) {
+    case Code::kUnavailable:
+      return NotReadyReason::kRestoring;
+    case Code::kFenced:
+      return NotReadyReason::kMoved;
+    case Code::kCancelled:
+      return NotReadyReason::kStopped;
+    default:
+      return std::nullopt;
   }
-  return {};
 }
 
 }  // namespace millrace

@@ -26,6 +26,7 @@ TaskActor::TaskActor(caf::actor_config& config, std::shared_ptr<AppContext> app,
   state.committer = std::move(committer);
   state.ref = ref;
   state.restored = std::move(restored);
+  state.queries.emplace(state.app->clock);
   install_handlers(this, state.app->log);
 }
 
@@ -40,6 +41,7 @@ TaskHandle::behavior_type TaskActor::make_behavior() {
       [this](drain_atom) {
         state.draining = true;
         state.inputs.clear();
+        state.queries->clear();
       },
       [this](close_atom, bool checkpoint) -> caf::typed_response_promise<bool> {
         on_close(checkpoint);
@@ -48,9 +50,7 @@ TaskHandle::behavior_type TaskActor::make_behavior() {
         quit();
         return promise;
       },
-      [this](query_atom, const QueryPtr& query) {
-        if (state.started && !state.failed && state.task) query->answer(*state.task);
-      },
+      [this](query_atom, const QueryPtr& query) { on_query(query); },
   };
 }
 
@@ -95,6 +95,20 @@ void TaskActor::on_wake() {
     more = *progressed;
   }
   if (more && !state.woken->exchange(true)) send(this, wake_atom::value);
+  state.queries->begin_turn();
+  serve_queries();
+}
+
+// Between two batches. When reads have had their turn and there are records to process, these come first.
+void TaskActor::on_query(const QueryPtr& query) {
+  if (!state.started || state.failed || state.draining || !state.task) return;  // Dropped: not ready.
+  state.queries->push(query);
+  if (!state.queries->turn_over() || !*state.woken) serve_queries();
+}
+
+void TaskActor::serve_queries() {
+  state.queries->serve(*state.task);
+  if (!state.queries->empty() && !state.woken->exchange(true)) send(this, wake_atom::value);
 }
 
 // Takes and processes one batch. True if there was something to process.
@@ -215,6 +229,7 @@ void TaskActor::fail(const Status& status) {
   if (state.failed) return;
   state.failed = true;
   state.inputs.clear();
+  state.queries->clear();
   send(state.supervisor, failed_atom::value, TaskFailure{state.ref, status, state.progressed});
 }
 

@@ -30,6 +30,7 @@ struct TaskActorState {
   bool progressed = false;  // A commit has moved the source offsets.
   std::optional<std::chrono::nanoseconds> lag_since;  // Since when nothing was processed although there is lag.
   int ticks = 0;
+  std::optional<QueryQueue> queries;
 };
 
 /// A thin shell around a Task: pulls from its input partitions, processes, prepares commits, answers queries.
@@ -46,6 +47,8 @@ class TaskActor final : public TaskHandle::stateful_base<TaskActorState> {
   Status create_task();
   Status open_inputs();
   void on_wake();
+  void on_query(const QueryPtr& query);
+  void serve_queries();
   void on_tick();
   Prepared on_prepare();
   void on_committed(const CommitPoint& point);

@@ -34,6 +34,18 @@ std::string Status::to_string() const {
   return std::string{millrace::to_string(code_)} + ": " + message_;
 }
 
+std::string_view to_string(NotReadyReason reason) {
+  switch (reason) {
+    case NotReadyReason::kRestoring:
+      return "restoring";
+    case NotReadyReason::kMoved:
+      return "moved";
+    case NotReadyReason::kStopped:
+      return "stopped";
+  }
+  return "unknown";
+}
+
 SourceTopicNotFoundError::SourceTopicNotFoundError(std::string topic_name, std::string store)
     : Error("source_topic_not_found",
             "source topic '" + topic_name + "' does not exist" +

@@ -268,6 +268,41 @@ struct StateCache::Impl {
     return item;
   }
 
+  // The entry as its last commit has it. Precondition: the engine lacks that commit.
+  MergedScan::Item committed_item(const StateEntry& entry) const {
+    const Change& change = *entry.committed_;
+    MergedScan::Item item{std::string{entry.key()}, change.timestamp, false, nullptr};
+    if (change.deleted) return item;
+    item.value = std::make_unique_for_overwrite<char[]>(ops.size);
+    const auto status = ops.decode(change.engine_value.substr(kTimestampBytes), item.value.get());
+    if (!status.ok()) throw StoreFailure(undecodable(entry, status.message()));
+    item.present = true;
+    return item;
+  }
+
+  // Entries within [from, to] of which the engine lacks what a reader of `level` sees, each once.
+  std::vector<const StateEntry*> lacking(std::optional<std::string_view> from, std::optional<std::string_view> to,
+                                         ReadLevel level) const {
+    std::vector<const StateEntry*> found;
+    const auto add = [&](const StateEntry* entry) {
+      if ((!from || entry->key() >= *from) && (!to || entry->key() <= *to)) found.push_back(entry);
+    };
+    if (level == ReadLevel::kCommitted) {
+      for (const StateEntry* entry : pinned) add(entry);
+      return found;
+    }
+    for (const StateEntry* entry : dirty) add(entry);
+    if (in_flight) {
+      for (const StateEntry* entry : in_flight_entries) {
+        if (!entry->dirty_) add(entry);
+      }
+    }
+    for (const StateEntry* entry : pinned) {
+      if (!entry->dirty_ && entry->in_flight_ == nullptr) add(entry);
+    }
+    return found;
+  }
+
   void remove_expired() {
     evict_expired = false;
     for (std::size_t i = 0; i < ring.size();) {
@@ -372,7 +407,10 @@ void StateCache::drop_unlogged(StateEntry& entry) {
 
 const KeyLayout& StateCache::layout() const { return impl_->layout; }
 
-std::int64_t StateCache::observed_time() const { return impl_->times().live; }
+std::int64_t StateCache::observed_time(ReadLevel level) const {
+  const ObservedTime& times = impl_->times();
+  return level == ReadLevel::kLatest ? times.live : times.committed;
+}
 
 bool StateCache::observe(std::int64_t time) {
   ObservedTime& times = impl_->times();
@@ -624,6 +662,56 @@ std::unique_ptr<StateScan> StateCache::scan(std::optional<std::string_view> from
       overlay.push_back(my.overlay_item(*entry));
     }
     std::sort(overlay.begin(), overlay.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
+  }
+  auto engine_scan = my.engine.scan(my.store, from, to);
+  if (!engine_scan) throw StoreFailure(engine_scan.error());
+  return std::make_unique<MergedScan>(my.ops, std::move(overlay), *std::move(engine_scan));
+}
+
+std::optional<EncodedEntry> StateCache::read(std::string_view key, ReadLevel level) {
+  Impl& my = *impl_;
+  const StateEntry* entry = my.find(key, hash_of(key));
+  const bool uncommitted = entry != nullptr && (entry->dirty_ || entry->in_flight_ != nullptr);
+  if (entry != nullptr && (level == ReadLevel::kLatest || !uncommitted)) {
+    if (!entry->present_) return std::nullopt;
+    EncodedEntry result{std::string{key}, {}, entry->timestamp_};
+    my.ops.encode(entry->storage_, result.value);
+    return result;
+  }
+  std::optional<std::string> bytes;
+  if (entry != nullptr && entry->committed_ != nullptr) {
+    if (entry->committed_->deleted) return std::nullopt;
+    bytes = entry->committed_->engine_value;
+  } else if (!my.engine_empty) {
+    auto found = my.engine.get(my.store, key);
+    if (!found) throw StoreFailure(found.error());
+    bytes = *std::move(found);
+  }
+  if (!bytes) return std::nullopt;
+  if (bytes->size() < kTimestampBytes) {
+    throw StoreFailure(Status::internal("a stored value is shorter than its timestamp"));
+  }
+  return EncodedEntry{std::string{key}, bytes->substr(kTimestampBytes), read_timestamp(*bytes)};
+}
+
+std::unique_ptr<StateScan> StateCache::scan_part(std::optional<std::string_view> from,
+                                                 std::optional<std::string_view> to, ReadLevel level,
+                                                 std::size_t overlay_max, std::optional<std::string>* end) {
+  Impl& my = *impl_;
+  const auto by_key = [](const StateEntry* a, const StateEntry* b) { return a->key() < b->key(); };
+  auto entries = my.lacking(from, to, level);
+  if (entries.size() > overlay_max) {
+    std::nth_element(entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(overlay_max) - 1, entries.end(),
+                     by_key);
+    entries.resize(overlay_max);
+    *end = entries.back()->key();
+    to = **end;
+  }
+  std::sort(entries.begin(), entries.end(), by_key);
+  std::vector<MergedScan::Item> overlay;
+  overlay.reserve(entries.size());
+  for (const StateEntry* entry : entries) {
+    overlay.push_back(level == ReadLevel::kLatest ? my.overlay_item(*entry) : my.committed_item(*entry));
   }
   auto engine_scan = my.engine.scan(my.store, from, to);
   if (!engine_scan) throw StoreFailure(engine_scan.error());

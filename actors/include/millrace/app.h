@@ -3,18 +3,15 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "millrace/config.h"
 #include "millrace/embedded_kafka.h"
 #include "millrace/error.h"
-#include "millrace/key_value_store.h"
+#include "millrace/store_query.h"
 #include "millrace/topology.h"
 
 namespace millrace {
@@ -31,8 +28,7 @@ enum class AppState : std::uint8_t { kCreated, kRebalancing, kRestoring, kRunnin
 /// "RUNNING", as logs, metrics and /status spell it.
 [[nodiscard]] std::string_view to_string(AppState state);
 
-template <Serializable K, Serializable V>
-class StoreQuery;
+struct AppContext;
 
 /// Runs a topology on Kafka: joins the group, restores the partitions it is given, processes, commits, serves queries.
 ///
@@ -77,87 +73,40 @@ class App {
   /// "127.0.0.1:8080" once start() has returned and HTTP is on; else empty.
   [[nodiscard]] std::string http_address() const;
 
-  /// A store, for reading: the partitions that this instance owns. Throws UnknownStoreError or StoreTypeError.
+  /// A store, for reading (store_query.h): the partitions that this instance owns. `level`: the latest values, which a
+  /// crash may take back, or what is committed. Throw UnknownStoreError or StoreTypeError, also for another kind of store.
   template <Serializable K, Serializable V>
-  [[nodiscard]] StoreQuery<K, V> store(const std::string& name) {
-    check_store(name, value_ops<V>(), key_ops<K>());
-    return StoreQuery<K, V>{*this, name};
+  [[nodiscard]] StoreQuery<K, V> store(const std::string& name, ReadLevel level = ReadLevel::kLatest) const {
+    check_store(name, value_ops<V>(), key_ops<K>(), StoreKind::kKeyValue);
+    return {*this, name, level};
+  }
+  template <Serializable K, Serializable V>
+  [[nodiscard]] WindowStoreQuery<K, V> window_store(const std::string& name,
+                                                    ReadLevel level = ReadLevel::kLatest) const {
+    check_store(name, value_ops<V>(), key_ops<K>(), StoreKind::kWindow);
+    return {*this, name, level};
+  }
+  template <Serializable K, Serializable A>
+  [[nodiscard]] SessionStoreQuery<K, A> session_store(const std::string& name,
+                                                      ReadLevel level = ReadLevel::kLatest) const {
+    check_store(name, value_ops<A>(), key_ops<K>(), StoreKind::kSession);
+    return {*this, name, level};
+  }
+  template <Serializable K, Serializable V>
+  [[nodiscard]] VersionedStoreQuery<K, V> versioned_store(const std::string& name,
+                                                          ReadLevel level = ReadLevel::kLatest) const {
+    check_store(name, value_ops<detail::Version<V>>(), key_ops<K>(), StoreKind::kVersioned);
+    return {*this, name, level};
   }
 
  private:
-  template <Serializable K, Serializable V>
-  friend class StoreQuery;
+  friend class StoreReads;
 
-  /// One entry as a task answers: encoded.
-  struct StoredEntry {
-    std::string key;
-    std::string value;
-    Timestamp timestamp;
-  };
-  void check_store(const std::string& name, const ValueOps& value, const KeyOps& key) const;
-  [[nodiscard]] Result<std::optional<StoredEntry>> query_get(const std::string& store, const std::string& key) const;
-  /// Entries of every partition owned; with from <= key <= to.
-  [[nodiscard]] Result<std::vector<StoredEntry>> query_range(const std::string& store, std::optional<std::string> from,
-                                                             std::optional<std::string> to) const;
+  void check_store(const std::string& name, const ValueOps& value, const KeyOps& key, StoreKind kind) const;
+  [[nodiscard]] AppContext& context() const;
 
   struct Impl;
   std::unique_ptr<Impl> impl_;
-};
-
-/// Reads a store of a running App. Latest values: they include what is processed but not yet committed.
-///
-/// A cheap handle, good while the App lives; any thread. Answered by the tasks between batches, so a read never sees half
-/// a record. Errors: unavailable (restoring, moved away, stopped, or no answer in time).
-template <Serializable K, Serializable V>
-class StoreQuery {
- public:
-  StoreQuery(const App& app, std::string name) : app_(&app), name_(std::move(name)) {}
-
-  /// The value of `key`, nullopt if there is none. Throws NotReadyError.
-  [[nodiscard]] std::optional<V> get(const K& key) const { return value_or_throw(try_get(key)); }
-
-  [[nodiscard]] Result<std::optional<V>> try_get(const K& key) const {
-    auto entry = app_->query_get(name_, encoded(key));
-    if (!entry) return entry.error();
-    if (!entry->has_value()) return std::optional<V>{};
-    auto value = Serde<V>::decode((*entry)->value);
-    if (!value) return value.error();
-    return std::optional<V>{*std::move(value)};
-  }
-
-  /// Entries with from <= key <= to, both ends inclusive, by partition and byte order of the encoded key; each partition is
-  /// one consistent cut. Held in memory. Throws NotReadyError.
-  [[nodiscard]] std::vector<KeyValue<K, V>> range(const K& from, const K& to) const {
-    return decoded(value_or_throw(app_->query_range(name_, encoded(from), encoded(to))));
-  }
-  [[nodiscard]] std::vector<KeyValue<K, V>> all() const {
-    return decoded(value_or_throw(app_->query_range(name_, {}, {})));
-  }
-
- private:
-  static std::string encoded(const K& key) {
-    std::string bytes;
-    Serde<K>::encode(key, bytes);
-    return bytes;
-  }
-  template <class T>
-  static T value_or_throw(Result<T> result) {
-    if (result) return *std::move(result);
-    if (result.error().code() == Code::kUnavailable) throw NotReadyError(result.error().message());
-    throw StatusError(result.error());
-  }
-  template <class Entries>
-  static std::vector<KeyValue<K, V>> decoded(const Entries& entries) {
-    std::vector<KeyValue<K, V>> result;
-    for (const auto& entry : entries) {
-      result.push_back({value_or_throw(Serde<K>::decode(entry.key)), value_or_throw(Serde<V>::decode(entry.value)),
-                        entry.timestamp});
-    }
-    return result;
-  }
-
-  const App* app_;
-  std::string name_;
 };
 
 }  // namespace millrace

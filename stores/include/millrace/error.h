@@ -183,10 +183,42 @@ class UnknownStoreError final : public Error {
   explicit UnknownStoreError(const std::string& message) : Error("unknown_store", message) {}
 };
 
-/// The store's partition is not served here at the moment: restoring, moved, or the app is stopped.
+/// Why a store cannot be read here at the moment.
+enum class NotReadyReason : std::uint8_t {
+  kRestoring,  ///< Its state is being restored, or its task is too busy to answer: ask again.
+  kMoved,      ///< The partition belongs to another instance: ask there.
+  kStopped,    ///< The app is not started, stopping or stopped.
+};
+
+/// "restoring", "moved" or "stopped".
+[[nodiscard]] std::string_view to_string(NotReadyReason reason);
+
+/// The store's partition is not served here at the moment.
 class NotReadyError final : public Error {
  public:
-  explicit NotReadyError(const std::string& message) : Error("not_ready", message) {}
+  NotReadyError(NotReadyReason why, const std::string& message)
+      : Error("not_ready", message), reason(why) {}
+
+  const NotReadyReason reason;
+};
+
+/// Why there is no backup.
+enum class BackupProblem : std::uint8_t {
+  kNotEmpty,         ///< The directory holds something.
+  kNotWritable,      ///< It cannot be created or written to.
+  kOtherFileSystem,  ///< It is not on the file system of the state directory.
+  kEngine,           ///< A store's engine cannot be backed up.
+  kNotReady,         ///< A task is being restored, has moved, or the app does not run.
+  kFailed,           ///< Writing failed: disk full and the like.
+};
+
+/// A backup could not be made. Nothing of it is left.
+class BackupError final : public Error {
+ public:
+  BackupError(BackupProblem what_problem, const std::string& message)
+      : Error("backup", message), problem(what_problem) {}
+
+  const BackupProblem problem;
 };
 
 /// Anything a Status reports at the public border that has no type of its own.

@@ -88,6 +88,19 @@ class StateEntry {
   bool unlogged_ = false;                // Absent, and the changelog need not say so.
 };
 
+/// What a reader that is no operator sees of a store.
+enum class ReadLevel : std::uint8_t {
+  kLatest,     ///< All that is processed, which a crash may take back.
+  kCommitted,  ///< What a commit covers, which nothing takes back.
+};
+
+/// An entry as an engine would keep it; owns its bytes.
+struct EncodedEntry {
+  std::string key;    ///< The engine key.
+  std::string value;  ///< As the value's serde encodes it.
+  Timestamp timestamp;
+};
+
 /// Walks live entries of a store in ascending byte order of the encoded key: a consistent cut made at its creation.
 class StateScan {
  public:
@@ -149,6 +162,16 @@ class StateCache {
   /// time needs a `from` (its first key is not an entry).
   std::unique_ptr<StateScan> scan(std::optional<std::string_view> from, std::optional<std::string_view> to);
 
+  // --- Reads by others, between records: nothing enters the cache ---
+
+  /// The entry of an engine key, or nullopt.
+  std::optional<EncodedEntry> read(std::string_view key, ReadLevel level);
+
+  /// As `scan`, for a reader that takes a part at a time: copies at most `overlay_max` (1 or more) of the entries that
+  /// the engine lacks. If there are more, `*end` is set, and the scan covers the keys up to and including `*end` only.
+  std::unique_ptr<StateScan> scan_part(std::optional<std::string_view> from, std::optional<std::string_view> to,
+                                       ReadLevel level, std::size_t overlay_max, std::optional<std::string>* end);
+
   /// Entries changed since the last `prepare`, in order of first change.
   [[nodiscard]] std::span<StateEntry* const> dirty() const;
 
@@ -157,7 +180,7 @@ class StateCache {
   [[nodiscard]] const KeyLayout& layout() const;
   /// The latest time ever observed, or KeyLayout::kNoTime. Part of the state: undone, rolled back, committed,
   /// checkpointed and restored with it.
-  [[nodiscard]] std::int64_t observed_time() const;
+  [[nodiscard]] std::int64_t observed_time(ReadLevel level = ReadLevel::kLatest) const;
   /// Something with this time is about to be put. False: it has expired, which is counted; do not put it.
   [[nodiscard]] bool observe(std::int64_t time);
 
