@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "actors/app_context.h"
+#include "actors/backup.h"
 #include "actors/gateway.h"
 #include "actors/start_up.h"
 #include "actors/supervisor.h"
@@ -191,6 +192,10 @@ void App::check_store(const std::string& name, const ValueOps& value, const KeyO
     throw UnknownStoreError("there is no store '" + name + "'; the topology has: " + known);
   }
   check_store_types(graph.stores()[*place], value, key, kind);
+}
+
+BackupReport App::backup(const std::filesystem::path& directory, const BackupListener& listener) {
+  return make_backup(*impl_->context, directory, listener);
 }
 
 AppContext& App::context() const { return *impl_->context; }

@@ -333,6 +333,14 @@ Status Task::checkpoint() {
   return {};
 }
 
+Status Task::backup(const std::function<Result<std::filesystem::path>(std::string_view)>& directory) {
+  // Without a change since, the engines' positions may stand below the commit point, at records that are no changes.
+  if (auto status = checkpoint(); !status.ok()) return status;
+  auto status = engines_.backup(directory);
+  if (status.ok()) return {};
+  return Status{status.code(), "task " + id_text_ + ": " + status.message()};
+}
+
 Status Task::close() {
   if (closed_) return {};
   closed_ = true;

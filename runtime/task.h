@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -114,6 +115,10 @@ class Task final : public TaskContext {
   [[nodiscard]] StateCache* find_store(const std::string& name);
   [[nodiscard]] const TaskPlan& plan() const { return plan_; }
   [[nodiscard]] TaskMetrics& metrics() { return metrics_; }
+
+  /// Checkpoints, then copies each engine into the directory that `directory` gives for it (empty, its own). The copy
+  /// is that of `commit_point()`. A failure spends the task only if the checkpoint has failed.
+  Status backup(const std::function<Result<std::filesystem::path>(std::string_view engine_name)>& directory);
 
   /// Writes a last checkpoint of what is committed and closes the engines. What is not committed is dropped.
   Status close();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/task_engines.h"
 
+#include <set>
+
 namespace millrace {
 
 Result<TaskEngines> TaskEngines::open(const TaskPlan& plan, const std::shared_ptr<EngineFactory>& fallback,
@@ -58,6 +60,19 @@ Status TaskEngines::apply(std::vector<StoreCheckpoint> parts,
       if (places_[i].engine == engine.get()) stores.push_back(parts[i]);
     }
     if (auto status = engine->apply({stores, source_offsets}); !status.ok()) return status;
+  }
+  return {};
+}
+
+Status TaskEngines::backup(const std::function<Result<std::filesystem::path>(std::string_view)>& directory) {
+  std::set<Engine*> saved;
+  for (const auto& place : places_) {
+    if (!saved.insert(place.engine).second) continue;
+    auto path = directory(place.engine_name);
+    if (!path) return path.error();
+    if (auto status = place.engine->backup(*path); !status.ok()) {
+      return Status{status.code(), "engine " + place.engine_name + ": " + status.message()};
+    }
   }
   return {};
 }

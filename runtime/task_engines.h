@@ -36,6 +36,9 @@ class TaskEngines {
   /// Writes one checkpoint per engine; `parts[i]` belongs to the plan's i-th store (its `store` is set here).
   Status apply(std::vector<StoreCheckpoint> parts, const std::map<std::string, std::int64_t>& source_offsets);
 
+  /// Copies each engine into the directory that `directory` gives for it.
+  Status backup(const std::function<Result<std::filesystem::path>(std::string_view engine_name)>& directory);
+
   Status close();
 
  private:

@@ -197,6 +197,12 @@ EngineStatistics LmdbEngine::statistics(StoreIndex store) {
   return result;
 }
 
+Status LmdbEngine::backup(const std::filesystem::path& directory) {
+  if (auto status = check_open(); !status.ok()) return status;
+  const int error = environment_->copy_to(directory);
+  return failed(error, "copy the file to '" + directory.string() + "'");
+}
+
 Status LmdbEngine::close() {
   closed_ = true;
   if (environment_ == nullptr) return {};

@@ -30,6 +30,8 @@ class LmdbEngine final : public Engine {
   Result<std::map<std::string, std::int64_t>> source_offsets() override;
   Status clear(StoreIndex store) override;
   EngineStatistics statistics(StoreIndex store) override;
+  /// Copies the file.
+  Status backup(const std::filesystem::path& directory) override;
   Status close() override;
 
  private:

@@ -64,6 +64,11 @@ class LmdbEnvironment {
   /// LMDB's codes; anything but success undoes it all.
   Status write(std::string_view action, const std::function<int(MDB_txn*)>& change);
 
+  /// Copies the file, as of the last commit, into an empty directory.
+  int copy_to(const std::filesystem::path& directory) {
+    return ::mdb_env_copy(environment_, directory.c_str());
+  }
+
   /// Syncs what the last commit has left to the operating system.
   int sync() { return ::mdb_env_sync(environment_, 1); }
 

@@ -33,6 +33,8 @@ class RocksDbEngine final : public Engine {
   Result<std::map<std::string, std::int64_t>> source_offsets() override;
   Status clear(StoreIndex store) override;
   EngineStatistics statistics(StoreIndex store) override;
+  /// Shares the tables by hard links where it can, and copies them where not.
+  Status backup(const std::filesystem::path& directory) override;
   Status close() override;
 
  private:

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "millrace/backup.h"
 #include "millrace/config.h"
 #include "millrace/embedded_kafka.h"
 #include "millrace/error.h"
@@ -72,6 +74,12 @@ class App {
   [[nodiscard]] std::string status_json() const;
   /// "127.0.0.1:8080" once start() has returned and HTTP is on; else empty.
   [[nodiscard]] std::string http_address() const;
+
+  /// Makes a backup of all tasks of this instance while they run: each task writes its stores, as of its last commit, between
+  /// two batches. The directory, which must be empty or absent, is then a `state_dir`: an App started on it replays the
+  /// changelogs from `BackupReport::tasks` on. RocksDB's files are shared by hard links, so it has to be on the file system
+  /// of the state; LMDB's are copied, and its task waits for that. Blocks. Throws BackupError.
+  BackupReport backup(const std::filesystem::path& directory, const BackupListener& listener = {});
 
   /// A store, for reading (store_query.h): the partitions that this instance owns. `level`: the latest values, which a
   /// crash may take back, or what is committed. Throw UnknownStoreError or StoreTypeError, also for another kind of store.

@@ -114,6 +114,10 @@ class Engine {
 
   virtual EngineStatistics statistics(StoreIndex store) = 0;
 
+  /// Writes a copy of the last checkpoint, positions included, that opens as an engine of its own. `directory` exists and
+  /// is empty; after an error it may hold a part. invalid_argument from engines that cannot (this one, unless overridden).
+  virtual Status backup(const std::filesystem::path& directory);
+
   /// Releases files and connections. Idempotent; other calls afterwards return an internal error.
   virtual Status close() = 0;
 };
