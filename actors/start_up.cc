@@ -202,6 +202,13 @@ void start_up(AppContext& app, EmbeddedKafka* embedded) {
     throw ConfigError("guarantee = exactly_once is not available in this version; use at_least_once, under which state "
                       "holds each input record once and outputs may repeat after a crash");
   }
+  app.engine = make_engine(app.config);
+  for (const auto& store : app.graph->stores()) {
+    const auto& engine = store.options.engine() ? store.options.engine() : app.engine;
+    if (auto status = engine->check_settings(store.options.name(), store.options.engine_settings()); !status.ok()) {
+      throw ConfigError(status.message());
+    }
+  }
   auto directory = StateDirectory::open(app.config.state_dir, app.config.application_id);
   if (!directory) throw StateDirectoryError(directory.error().message());
   app.state_directory = *std::move(directory);
@@ -217,7 +224,6 @@ void start_up(AppContext& app, EmbeddedKafka* embedded) {
   if (!id) throw StatusError(id.error());
   app.cluster = topic_hash(*id);
 
-  app.engine = make_engine(app.config);
   auto producer = Producer::create(app.config, app.log.for_kafka());
   if (!producer) throw StatusError(producer.error());
   app.producer = *std::move(producer);

@@ -279,6 +279,7 @@ const std::vector<SettingGroup>& setting_groups() {
       {"topic.", &Config::changelog_topic_configs, '.'},
       {"metric_labels.", &Config::metric_labels, '_'},
       {"kafka.", &Config::kafka, '.'},
+      {"rocksdb.", &Config::rocksdb, '_'},
   };
   return all;
 }

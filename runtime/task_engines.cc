@@ -27,7 +27,9 @@ Result<TaskEngines> TaskEngines::open(const TaskPlan& plan, const std::shared_pt
     options.application_id = plan.application_id;
     options.task_id = to_string(plan.id);
     for (const std::size_t member : group.members) {
-      options.stores.push_back(plan.graph->stores()[plan.stores[member].store].options.name());
+      const StoreOptions& store = plan.graph->stores()[plan.stores[member].store].options;
+      options.stores.push_back(store.name());
+      if (!store.engine_settings().empty()) options.store_settings[store.name()] = store.engine_settings();
     }
     if (group.factory->persistent()) {
       auto path = directory(plan.id, name);

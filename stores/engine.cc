@@ -9,4 +9,11 @@ Status Engine::backup(const std::filesystem::path& /*directory*/) {
       "snapshots");
 }
 
+Status EngineFactory::check_settings(const std::string& store, const EngineSettings& settings) {
+  if (settings.empty()) return {};
+  return Status::invalid_argument("store '" + store + "': engine " + std::string{name()} +
+                                  " has no setting '" + settings.begin()->first +
+                                  "' nor any other; remove it from engine_settings");
+}
+
 }  // namespace millrace

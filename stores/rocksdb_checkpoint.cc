@@ -74,7 +74,7 @@ class Ingestion {
   Ingestion& operator=(const Ingestion&) = delete;
 
   rocksdb::Status add(const StoreCheckpoint& part) {
-    TableFile file{database_, database_.options().store()};
+    TableFile file{database_, database_.store_options(part.store)};
     rocksdb::Status status = begin(file, database_.store(part.store));
     // Within one file a range deletion and keys have one sequence number: the keys stay.
     if (status.ok() && erases(part)) status = file.writer().DeleteRange("", *part.erase_below);

@@ -56,6 +56,7 @@ Result<std::shared_ptr<RocksDbDatabase>> RocksDbDatabase::open(
     const EngineOptions& options, const RocksDbOptions& rocksdb_options) {
   if (auto status = check_store_names(options); !status.ok()) return status;
   std::shared_ptr<RocksDbDatabase> database{new RocksDbDatabase(options, rocksdb_options)};
+  if (auto status = database->read_settings(options); !status.ok()) return status;
   if (auto status = database->prepare_directory(); !status.ok()) return status;
   rocksdb::Status opened = database->open_database();
   if (!opened.ok()) return to_status(opened, "open the state", options.directory);
@@ -63,6 +64,23 @@ Result<std::shared_ptr<RocksDbDatabase>> RocksDbDatabase::open(
   opened = database->empty_half_cleared_stores();
   if (!opened.ok()) return to_status(opened, "empty a store", options.directory);
   return database;
+}
+
+Status RocksDbDatabase::read_settings(const EngineOptions& options) {
+  if (!options_.status().ok()) return options_.status();
+  for (const auto& [store, settings] : options.store_settings) {
+    auto own = options_.store(store, settings);
+    if (!own) return own.error();
+    own_options_.emplace(family_name(store), *std::move(own));
+  }
+  return {};
+}
+
+const rocksdb::ColumnFamilyOptions& RocksDbDatabase::family_options(
+    const std::string& family) const {
+  if (family == kPositionsFamily) return options_.positions();
+  const auto own = own_options_.find(family);
+  return own == own_options_.end() ? options_.store() : own->second;
 }
 
 Status RocksDbDatabase::prepare_directory() const {
@@ -98,8 +116,7 @@ rocksdb::Status RocksDbDatabase::open_database() {
 
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
   for (const std::string& name : all) {
-    descriptors.emplace_back(name,
-                             name == kPositionsFamily ? options_.positions() : options_.store());
+    descriptors.emplace_back(name, family_options(name));
   }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* opened = nullptr;
@@ -186,7 +203,8 @@ rocksdb::Status RocksDbDatabase::recreate(StoreIndex index) {
     family = nullptr;
     stores_[index] = nullptr;
   }
-  const rocksdb::Status created = db_->CreateColumnFamily(options_.store(), names_[index], &family);
+  const rocksdb::Status created =
+      db_->CreateColumnFamily(store_options(index), names_[index], &family);
   if (created.ok()) stores_[index] = family;
   return created;
 }

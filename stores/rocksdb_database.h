@@ -36,6 +36,10 @@ class RocksDbDatabase {
 
   [[nodiscard]] rocksdb::DB& db() { return *db_; }
   [[nodiscard]] const RocksDbOptions& options() const { return options_; }
+  /// Of the column family of a store.
+  [[nodiscard]] const rocksdb::ColumnFamilyOptions& store_options(StoreIndex index) const {
+    return family_options(names_[index]);
+  }
   [[nodiscard]] const std::filesystem::path& directory() const { return directory_; }
   /// Where the files of an ingestion are made: on the same file system, so that they can be moved.
   [[nodiscard]] std::filesystem::path ingest_directory() const { return directory_ / "ingest"; }
@@ -59,6 +63,8 @@ class RocksDbDatabase {
  private:
   RocksDbDatabase(const EngineOptions& options, const RocksDbOptions& rocksdb_options);
 
+  Status read_settings(const EngineOptions& options);
+  [[nodiscard]] const rocksdb::ColumnFamilyOptions& family_options(const std::string& family) const;
   Status prepare_directory() const;
   rocksdb::Status open_database();
   rocksdb::Status recreate(StoreIndex index);
@@ -67,6 +73,7 @@ class RocksDbDatabase {
 
   const RocksDbOptions options_;
   const std::filesystem::path directory_;
+  std::map<std::string, rocksdb::ColumnFamilyOptions> own_options_;  ///< Where a store has settings.
   std::vector<std::string> names_;  ///< Column family and position key of each store.
   std::unique_ptr<rocksdb::DB> db_;
   std::map<std::string, rocksdb::ColumnFamilyHandle*, std::less<>> families_;

@@ -58,7 +58,8 @@ class RocksDbScan final : public EngineScan {
 
 class RocksDbEngineFactory final : public EngineFactory {
  public:
-  RocksDbEngineFactory(const RocksDbBudget& budget, rocksdb::Env* env) : options_(budget, env) {}
+  RocksDbEngineFactory(const RocksDbBudget& budget, rocksdb::Env* env, const EngineSettings& settings)
+      : options_(budget, env, settings) {}
 
   std::string_view name() const override { return "rocksdb"; }
   bool persistent() const override { return true; }
@@ -66,6 +67,11 @@ class RocksDbEngineFactory final : public EngineFactory {
     auto engine = std::make_unique<RocksDbEngine>(options, options_);
     if (auto status = engine->open(); !status.ok()) return status;
     return std::unique_ptr<Engine>{std::move(engine)};
+  }
+  Status check_settings(const std::string& store, const EngineSettings& settings) override {
+    if (!options_.status().ok()) return options_.status();
+    const auto options = options_.store(store, settings);
+    return options ? Status{} : options.error();
   }
 
  private:
@@ -295,14 +301,15 @@ Status RocksDbEngine::close() {
   return to_status(synced, "sync the log", options_.directory);
 }
 
-std::shared_ptr<EngineFactory> rocksdb_engines(const RocksDbBudget& budget, rocksdb::Env* env) {
-  return std::make_shared<RocksDbEngineFactory>(budget, env);
+std::shared_ptr<EngineFactory> rocksdb_engines(const RocksDbBudget& budget, rocksdb::Env* env,
+                                               const EngineSettings& database_settings) {
+  return std::make_shared<RocksDbEngineFactory>(budget, env, database_settings);
 }
 
 namespace engines {
 
-std::shared_ptr<EngineFactory> rocksdb(RocksDbBudget budget) {
-  return rocksdb_engines(budget, rocksdb::Env::Default());
+std::shared_ptr<EngineFactory> rocksdb(RocksDbBudget budget, EngineSettings database_settings) {
+  return rocksdb_engines(budget, rocksdb::Env::Default(), database_settings);
 }
 
 }  // namespace engines

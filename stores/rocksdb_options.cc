@@ -2,6 +2,7 @@
 #include "stores/rocksdb_options.h"
 
 #include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
@@ -9,8 +10,11 @@
 #include <rocksdb/write_buffer_manager.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdarg>
 #include <cstdint>
+#include <string_view>
+#include <unordered_map>
 
 #include "stores/rocksdb_chain.h"
 
@@ -107,11 +111,103 @@ rocksdb::ColumnFamilyOptions store_options(const RocksDbBudget& budget) {
   return options;
 }
 
+struct OwnedOption {
+  std::string_view name;
+  std::string_view why;
+};
+
+constexpr std::string_view kOrder = "engines keep keys in byte order";
+constexpr std::string_view kContent = "an engine holds what it was given, no more and no less";
+constexpr std::string_view kDurability =
+    "checkpoints are durable as Millrace promises only with its own value";
+constexpr std::string_view kPlace = "a task's files are in its own directory";
+constexpr std::string_view kShared =
+    "set rocksdb_write_buffer_bytes or rocksdb_block_cache_bytes, which all databases share";
+
+constexpr std::array kOwnedByStores = std::to_array<OwnedOption>({
+    {"comparator", kOrder},
+    {"merge_operator", kContent},
+    {"compaction_filter", kContent},
+    {"compaction_filter_factory", kContent},
+    {"ttl", kContent},
+    {"compaction_options_fifo", kContent},
+    {"cf_paths", kPlace},
+});
+constexpr std::array kOwnedByDatabases = std::to_array<OwnedOption>({
+    {"create_if_missing", kDurability},
+    {"create_missing_column_families", kDurability},
+    {"error_if_exists", kDurability},
+    {"paranoid_checks", kDurability},
+    {"wal_recovery_mode", kDurability},
+    {"manual_wal_flush", kDurability},
+    {"unordered_write", kDurability},
+    {"two_write_queues", kDurability},
+    {"allow_2pc", kDurability},
+    {"best_efforts_recovery", kDurability},
+    {"max_bgerror_resume_count", kDurability},
+    {"env", kPlace},
+    {"wal_dir", kPlace},
+    {"db_log_dir", kPlace},
+    {"db_paths", kPlace},
+    {"info_log", kPlace},
+    {"listeners", kDurability},
+    {"write_buffer_manager", kShared},
+    {"db_write_buffer_size", kShared},
+    {"row_cache", kShared},
+});
+
+Status bad_setting(const std::string& of, const std::string& option, const std::string& value,
+                   std::string_view why) {
+  return Status::invalid_argument(of + ": RocksDB option '" + option + "' = '" + value +
+                                  "': " + std::string{why});
+}
+
+// Adds the settings one by one, so that a bad one is known by name.
+template <class Options, std::size_t kCount, class Add>
+Status add_settings(const std::string& of, const EngineSettings& settings,
+                    const std::array<OwnedOption, kCount>& owned, Options& options,
+                    const Add& add) {
+  rocksdb::ConfigOptions config;
+  config.ignore_unknown_options = false;
+  config.input_strings_escaped = true;
+  for (const auto& [option, value] : settings) {
+    const auto* found = std::ranges::find(owned, option, &OwnedOption::name);
+    if (found != owned.end()) {
+      return bad_setting(of, option, value, "cannot be set: " + std::string{found->why});
+    }
+    Options changed;
+    const std::unordered_map<std::string, std::string> one{{option, value}};
+    const rocksdb::Status added = add(config, options, one, &changed);
+    if (!added.ok()) {
+      return bad_setting(of, option, value, "RocksDB does not take it, " + added.ToString());
+    }
+    options = changed;
+  }
+  return {};
+}
+
 }  // namespace
 
-RocksDbOptions::RocksDbOptions(const RocksDbBudget& budget, rocksdb::Env* env)
+RocksDbOptions::RocksDbOptions(const RocksDbBudget& budget, rocksdb::Env* env,
+                               const EngineSettings& database_settings)
     : database_(database_options(budget, env)), store_(store_options(budget)), positions_(store_) {
   positions_.merge_operator = checkpoint_count_operator();
+  status_ = add_settings("settings rocksdb.*", database_settings, kOwnedByDatabases, database_,
+                         [](const auto& config, const auto& base, const auto& map, auto* changed) {
+                           return rocksdb::GetDBOptionsFromMap(config, base, map, changed);
+                         });
+}
+
+Result<rocksdb::ColumnFamilyOptions> RocksDbOptions::store(const std::string& name,
+                                                           const EngineSettings& settings) const {
+  rocksdb::ColumnFamilyOptions options = store_;
+  auto status =
+      add_settings("store '" + name + "'", settings, kOwnedByStores, options,
+                   [](const auto& config, const auto& base, const auto& map, auto* changed) {
+                     return rocksdb::GetColumnFamilyOptionsFromMap(config, base, map, changed);
+                   });
+  if (!status.ok()) return status;
+  return options;
 }
 
 }  // namespace millrace

@@ -90,6 +90,9 @@ struct Config {
   /// Both for the whole process, 64 KiB to 1 TiB.
   std::size_t rocksdb_block_cache_bytes = std::size_t{64} << 20;
   std::size_t rocksdb_write_buffer_bytes = std::size_t{64} << 20;
+  /// RocksDB's DBOptions by their own names, verbatim, of every task's database; keys `rocksdb.*`. Those of a store:
+  /// StoreOptions::engine_settings.
+  std::map<std::string, std::string> rocksdb{};
   /// What stores keep bytes in unless a store says otherwise: "rocksdb", "memory" or, where they were
   /// built in, "lmdb" and "redis".
   std::string engine = "rocksdb";

@@ -122,6 +122,9 @@ class Engine {
   virtual Status close() = 0;
 };
 
+/// Options of a store that its engine alone understands, name to value.
+using EngineSettings = std::map<std::string, std::string>;
+
 /// Where and what an engine opens.
 struct EngineOptions {
   /// The engine's own directory, such as `<state_dir>/<application_id>/0_3/rocksdb`. Exists, mode 0700.
@@ -131,6 +134,8 @@ struct EngineOptions {
   /// Whose state it is, for engines that keep that of many: `Config::application_id`, and the task's id, such as "0_3".
   std::string application_id = {};
   std::string task_id = {};
+  /// By store; what `EngineFactory::check_settings` has let pass.
+  std::map<std::string, EngineSettings> store_settings = {};
 };
 
 /// Makes engines; one factory serves all tasks of a process and may share caches among them. Thread-safe.
@@ -143,6 +148,9 @@ class EngineFactory {
   [[nodiscard]] virtual bool persistent() const = 0;
   /// Errors: corruption (the caller discards the directory and opens again), unavailable, invalid_argument.
   virtual Result<std::unique_ptr<Engine>> open(const EngineOptions& options) = 0;
+  /// Whether `settings` are good for a store of that name: invalid_argument names store, option and what is wrong. Unless
+  /// overridden, none are.
+  virtual Status check_settings(const std::string& store, const EngineSettings& settings);
 };
 
 /// Bounds of everything RocksDB holds in memory, over all tasks of the process.
@@ -183,7 +191,10 @@ namespace engines {
 [[nodiscard]] std::shared_ptr<EngineFactory> memory();
 
 /// State in RocksDB, one database per task with a column family per store. Default of an App.
-[[nodiscard]] std::shared_ptr<EngineFactory> rocksdb(RocksDbBudget budget = {});
+///
+/// `database_settings` are RocksDB's DBOptions by their own names, verbatim; those of a store (column family options) come
+/// by StoreOptions::engine_settings. Bad ones are found by `check_settings`, before anything is opened.
+[[nodiscard]] std::shared_ptr<EngineFactory> rocksdb(RocksDbBudget budget = {}, EngineSettings database_settings = {});
 
 /// State in LMDB, one file per task with a named database per store. Scans and short reads cost little; writes are synced.
 /// In a build without LMDB, opening is an invalid_argument.

@@ -44,6 +44,13 @@ class StoreOptions {
     return *this;
   }
 
+  /// Options that the store's engine alone understands, verbatim: of RocksDB its column family options, such as
+  /// {{"compression", "kLZ4Compression"}}. Unknown or bad ones make App::start throw ConfigError. A TestDriver ignores them.
+  StoreOptions& engine_settings(EngineSettings settings) {
+    engine_settings_ = std::move(settings);
+    return *this;
+  }
+
   /// Hands on every update of a table instead of the last one per key at each commit.
   StoreOptions& forward_every_update() {
     forward_every_update_ = true;
@@ -66,6 +73,7 @@ class StoreOptions {
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::shared_ptr<EngineFactory>& engine() const { return engine_; }
+  [[nodiscard]] const EngineSettings& engine_settings() const { return engine_settings_; }
   [[nodiscard]] bool forwards_every_update() const { return forward_every_update_; }
   /// nullopt: the store has none.
   [[nodiscard]] const std::optional<ChangelogOptions>& changelog() const { return changelog_; }
@@ -73,6 +81,7 @@ class StoreOptions {
  private:
   std::string name_;
   std::shared_ptr<EngineFactory> engine_;
+  EngineSettings engine_settings_;
   bool forward_every_update_ = false;
   std::optional<ChangelogOptions> changelog_ = ChangelogOptions{};
 };
