@@ -198,7 +198,13 @@ Status RocksDbEngine::apply(const Checkpoint& checkpoint) {
   const Status status = write("write a checkpoint", [this, &checkpoint] {
     return write_checkpoint(*database_, checkpoint);
   });
-  if (status.ok()) database_->set_checkpoint_number(database_->checkpoint_number() + 1);
+  if (!status.ok()) return status;
+  database_->set_checkpoint_number(database_->checkpoint_number() + 1);
+  // RocksDB flushes behind our back, when it comes to it; many tasks together would be far beyond the budget by then.
+  const auto& memory = *rocksdb_options_.database().write_buffer_manager;
+  if (memory.memory_usage() <= memory.buffer_size()) return status;
+  // The checkpoint stands in any case; what is wrong with the disk, the next one meets.
+  static_cast<void>(write("flush to keep the memory budget", [this] { return database_->flush(); }));
   return status;
 }
 

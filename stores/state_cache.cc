@@ -23,6 +23,8 @@ constexpr std::size_t kEntryOverheadBytes = 40;
 
 // However small the budget: changes are collected up to this before they ask for a commit.
 constexpr std::size_t kChangesBytesMin = std::size_t{1} << 20;
+// ... and all caches of the process together up to this.
+constexpr std::size_t kAllChangesBytesMin = std::size_t{16} << 20;
 
 // A hash is spread already: the map needs no second one.
 struct SpreadHash {
@@ -625,8 +627,10 @@ void StateCache::trim() {
 bool StateCache::wants_checkpoint() const {
   const Impl& my = *impl_;
   if (my.budget.bytes_used <= my.budget.bytes_max) return false;
-  const std::size_t share = my.budget.bytes_max / std::max<std::size_t>(1, my.budget.caches);
-  return my.dirty_bytes + my.committed_bytes > std::max(share / 2, kChangesBytesMin);
+  const std::size_t caches = std::max<std::size_t>(1, my.budget.caches);
+  const std::size_t share = my.budget.bytes_max / caches;
+  const std::size_t floor = std::min(kChangesBytesMin, kAllChangesBytesMin / caches);
+  return my.dirty_bytes + my.committed_bytes > std::max(share / 2, floor);
 }
 
 StateCache::Figures StateCache::figures() const {
