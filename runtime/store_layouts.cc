@@ -19,9 +19,24 @@ void check(const StoreOptions& store, std::string_view kind, std::string_view fi
                       shown(kRetentionMax));
 }
 
+void check_no_ttl(const StoreOptions& store, std::string_view kind, std::string_view field) {
+  if (!store.ttl()) return;
+  throw TopologyError(
+      std::string{kind} + " store '" + store.name() +
+      "': StoreOptions::ttl is for key-value stores; what this one keeps expires by " +
+      std::string{field} + ", leave the ttl out");
+}
+
 }  // namespace
 
+KeyLayout layout_of(const StoreOptions& store) {
+  if (!store.ttl()) return {};
+  check(store, "key-value", "StoreOptions::ttl", *store.ttl(), std::chrono::milliseconds{1});
+  return KeyLayout::with_ttl(*store.ttl(), store.ttl_clock());
+}
+
 KeyLayout layout_of(const StoreOptions& store, const WindowStoreOptions& options) {
+  check_no_ttl(store, "window", "its retention");
   constexpr std::chrono::milliseconds kMin{1};
   check(store, "window", "WindowStoreOptions::size", options.size, kMin);
   check(store, "window", "WindowStoreOptions::retention", options.retention, kMin);
@@ -36,12 +51,14 @@ KeyLayout layout_of(const StoreOptions& store, const WindowStoreOptions& options
 }
 
 KeyLayout layout_of(const StoreOptions& store, const SessionStoreOptions& options) {
+  check_no_ttl(store, "session", "its retention");
   check(store, "session", "SessionStoreOptions::retention", options.retention,
         std::chrono::milliseconds{1});
   return KeyLayout::session(options.retention);
 }
 
 KeyLayout layout_of(const StoreOptions& store, const VersionedStoreOptions& options) {
+  check_no_ttl(store, "versioned", "its history_retention");
   check(store, "versioned", "VersionedStoreOptions::history_retention", options.history_retention,
         std::chrono::milliseconds{0});
   return KeyLayout::versioned(options.history_retention);

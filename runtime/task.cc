@@ -12,6 +12,12 @@ namespace {
 // Cache entries are evicted between records, since operators hold references to them while they work on one.
 constexpr std::size_t kRecordsPerTrim = 1024;
 
+// How much of a store with a time to live is looked at for keys that are over: four entries for
+// each record, and as many as for 1,024 records at each commit, so that it goes on while nothing
+// arrives.
+constexpr std::size_t kRecordsPerSweep = 1024;
+constexpr std::size_t kEntriesPerSweep = 4 * kRecordsPerSweep;
+
 // Stores that are looked up with the very key bytes of the source's records.
 void collect_keyed_stores(const Graph& graph, NodeIndex node, std::vector<std::size_t>& stores) {
   for (const NodeIndex child : graph.nodes()[node].children) {
@@ -38,6 +44,9 @@ Result<std::size_t> Task::process(std::size_t records_max) {
       if (auto status = prefetch(input, next); !status.ok()) return status;
     }
     if (auto status = process_record(input, records[input.next]); !status.ok()) return status;
+    if (++records_since_sweep_ >= kRecordsPerSweep) {
+      if (auto status = sweep(); !status.ok()) return status;
+    }
     ++done;
     --input.buffered;
     if (++input.next == records.size()) {
@@ -59,6 +68,7 @@ Status Task::process_record(Input& input, const RawRecord& record) {
   input.position = record.offset + 1;
   progressed_ = true;
   metrics_.input(input.index).consumed.add();
+  tell_time();
 
   if (may_skip_) {
     for (auto& store : stores_) store.cache->begin_record();
@@ -105,6 +115,7 @@ Status Task::failed(Input& input, const RawRecord& record, ErrorPolicy policy, D
   stream_time_ = before_.stream_time;
   input.partition_time = before_.partition_time;
   input.has_time = before_.has_time;
+  tell_time();
   held_.clear();
   drop(reason);
   if (settings_.log) settings_.log(LogLevel::kWarn, text + "; skipped");
@@ -175,6 +186,7 @@ void Task::produce(SinkIndex sink, std::optional<std::string_view> key, std::opt
 
 Result<std::shared_ptr<const PreparedCommit>> Task::prepare_start() {
   std::size_t healed = 0;
+  tell_time();
   try {
     for (std::size_t i = 0; i < stores_.size(); ++i) {
       for (const auto& key : tails_[i]) stores_[i].cache->log_again(key, stream_time_);
@@ -194,6 +206,8 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare_start() {
 
 Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
   count_expired();
+  if (auto status = sweep(); !status.ok()) return status;
+  for (StateCache* store : ttl_stores_) store->expire_changed();
   // Tables hand on what has changed, which may change tables further down: parents stand first.
   try {
     for (const NodeIndex node : plan_.subtopology().nodes) operators_[node]->flush();
@@ -212,7 +226,10 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
   } catch (...) {
     return Status::internal("task " + id_text_ + ", handing on a table's changes: something that is no std::exception");
   }
-  if (!progressed_) return std::shared_ptr<const PreparedCommit>{};
+  // What expires is a change without a record.
+  const bool expired = std::any_of(ttl_stores_.begin(), ttl_stores_.end(),
+                                   [](const StateCache* store) { return !store->dirty().empty(); });
+  if (!progressed_ && !expired) return std::shared_ptr<const PreparedCommit>{};
   return produce_changes();
 }
 
@@ -383,6 +400,7 @@ Task::Task(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink, cons
                        0,
                        start.stores[i].examined_end});
     tails_.push_back(std::move(start.stores[i].tail_keys));
+    if (spec.layout.has_ttl()) ttl_stores_.push_back(stores_.back().cache.get());
   }
 }
 
@@ -460,6 +478,11 @@ std::size_t Task::buffered() const {
 }
 
 StateCache* Task::find_store(const std::string& name) {
+  tell_time();
+  return cache_of(name);
+}
+
+StateCache* Task::cache_of(const std::string& name) {
   for (std::size_t i = 0; i < stores_.size(); ++i) {
     if (store_name(i) == name) return stores_[i].cache.get();
   }
@@ -467,7 +490,7 @@ StateCache* Task::find_store(const std::string& name) {
 }
 
 StateCache& Task::store(const std::string& name, const ValueOps& value, const KeyOps& key, StoreKind kind) {
-  StateCache* cache = find_store(name);
+  StateCache* cache = cache_of(name);
   if (cache == nullptr) {
     throw UnknownStoreError("store '" + name + "' is not connected to this part of the topology; name it in "
                             "connects(...)");
@@ -483,6 +506,30 @@ void Task::count_expired() {
   expired_counted_ = expired;
 }
 
+// By what time keys expire: a record's own included, a skipped one's not.
+void Task::tell_time() {
+  for (StateCache* store : ttl_stores_) {
+    if (store->layout().ttl_clock() == TtlClock::kEventTime) {
+      store->set_time(stream_time_);
+    } else {
+      latest_wall_time_ = std::max(latest_wall_time_, clock_.now());
+      store->set_time(latest_wall_time_);
+    }
+  }
+}
+
+// Removes keys whose time is over, a bounded number.
+Status Task::sweep() {
+  records_since_sweep_ = 0;
+  tell_time();
+  try {
+    for (StateCache* store : ttl_stores_) store->sweep(kEntriesPerSweep);
+  } catch (const StoreFailure& failure) {
+    return failure.status();
+  }
+  return {};
+}
+
 void Task::maintain() {
   for (std::size_t i = 0; i < stores_.size(); ++i) {
     StateCache& cache = *stores_[i].cache;
@@ -494,6 +541,7 @@ void Task::maintain() {
     store.uncheckpointed_bytes.set(static_cast<double>(cache.uncheckpointed_bytes()));
     store.cache_hits.raise_to(figures.hits);
     store.cache_misses.raise_to(figures.misses);
+    store.expired.raise_to(figures.expired_keys);
   }
   count_expired();
 }

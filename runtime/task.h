@@ -111,7 +111,7 @@ class Task final : public TaskContext {
   /// than maintain(): for once a second.
   std::vector<EngineStatistics> store_figures();
 
-  /// A store by its name; nullptr if the task has none such.
+  /// A store by its name, told what time it is; nullptr if the task has none such.
   [[nodiscard]] StateCache* find_store(const std::string& name);
   [[nodiscard]] const TaskPlan& plan() const { return plan_; }
   [[nodiscard]] TaskMetrics& metrics() { return metrics_; }
@@ -182,6 +182,9 @@ class Task final : public TaskContext {
     return plan_.graph->stores()[plan_.stores[index].store].options.name();
   }
   void count_expired();
+  StateCache* cache_of(const std::string& name);
+  void tell_time();
+  Status sweep();
   void produce(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
                Timestamp timestamp, const Headers* headers);
   Result<std::shared_ptr<const PreparedCommit>> produce_changes();
@@ -198,6 +201,7 @@ class Task final : public TaskContext {
 
   std::deque<Input> inputs_;
   std::vector<Store> stores_;
+  std::vector<StateCache*> ttl_stores_;  // Those of them whose keys have a time to live.
   std::vector<Output> outputs_;
   std::vector<std::unique_ptr<Operator>> operators_;  // By node; null for nodes of other subtopologies.
 
@@ -212,6 +216,7 @@ class Task final : public TaskContext {
   Origin origin_;
   Times before_;
   Timestamp stream_time_{};
+  Timestamp latest_wall_time_{};  // A clock that is set back brings no key back.
   std::uint32_t null_key_partition_ = 0;
   bool may_skip_ = false;  // Some input skips records whose processing fails: keep what it takes to undo one.
   std::vector<HeldOutput> held_;
@@ -224,6 +229,7 @@ class Task final : public TaskContext {
   bool progressed_ = false;      // Records processed since the last prepare.
   std::chrono::nanoseconds checkpointed_at_{};
   bool closed_ = false;
+  std::size_t records_since_sweep_ = 0;
   std::uint64_t expired_counted_ = 0;  // Puts refused by stores, as far as the metrics know.
 };
 

@@ -15,13 +15,21 @@ TaskMetrics::TaskMetrics(metrics::Registry& registry, const TaskPlan& plan)
   for (const auto& plan_store : plan.stores) {
     const auto& name = plan.graph->stores()[plan_store.store].options.name();
     const metrics::Labels labels{{"store", name}, {"partition", std::to_string(plan.id.partition)}};
-    stores_.push_back({scope_.gauge("millrace_store_entries_estimate", "About how many entries a store has.", labels),
-                       scope_.gauge("millrace_store_disk_bytes", "Bytes of a store on disk.", labels),
-                       scope_.gauge("millrace_store_cache_bytes", "Bytes of a store in the state cache.", labels),
-                       scope_.gauge("millrace_store_dirty_bytes", "Bytes of entries changed since the last commit.", labels),
-                       scope_.gauge("millrace_store_uncheckpointed_bytes", "Bytes of committed changes that the engine lacks.", labels),
-                       scope_.counter("millrace_store_cache_hits_total", "Lookups that the state cache answered.", labels),
-                       scope_.counter("millrace_store_cache_misses_total", "Lookups that asked the engine.", labels)});
+    stores_.push_back(
+        {scope_.gauge("millrace_store_entries_estimate", "About how many entries a store has.",
+                      labels),
+         scope_.gauge("millrace_store_disk_bytes", "Bytes of a store on disk.", labels),
+         scope_.gauge("millrace_store_cache_bytes", "Bytes of a store in the state cache.", labels),
+         scope_.gauge("millrace_store_dirty_bytes",
+                      "Bytes of entries changed since the last commit.", labels),
+         scope_.gauge("millrace_store_uncheckpointed_bytes",
+                      "Bytes of committed changes that the engine lacks.", labels),
+         scope_.counter("millrace_store_cache_hits_total", "Lookups that the state cache answered.",
+                        labels),
+         scope_.counter("millrace_store_cache_misses_total", "Lookups that asked the engine.",
+                        labels),
+         scope_.counter("millrace_store_expired_keys_total",
+                        "Keys removed because their time to live was over.", labels)});
   }
   static constexpr std::array<const char*, 5> kReasons{"null_key", "null_value", "decode_error", "user_error",
                                                         "expired"};

@@ -28,6 +28,7 @@ class TaskMetrics {
     metrics::Gauge& uncheckpointed_bytes;
     metrics::Counter& cache_hits;
     metrics::Counter& cache_misses;
+    metrics::Counter& expired;
   };
 
   [[nodiscard]] Input& input(std::size_t index) { return inputs_[index]; }

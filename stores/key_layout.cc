@@ -47,6 +47,13 @@ std::string_view to_string(StoreKind kind) {
   return "unknown";
 }
 
+KeyLayout KeyLayout::with_ttl(std::chrono::milliseconds ttl, TtlClock clock) {
+  KeyLayout layout;
+  layout.retention_ = ttl;
+  layout.ttl_clock_ = clock;
+  return layout;
+}
+
 KeyLayout KeyLayout::window(std::chrono::milliseconds size, std::chrono::milliseconds retention,
                             bool duplicates) {
   KeyLayout layout;
@@ -152,7 +159,7 @@ std::string KeyLayout::segment_prefix(std::int64_t segment) {
 }
 
 std::int64_t KeyLayout::live_from(std::int64_t observed) const {
-  const std::int64_t back = retention_.count() - (expires() ? 1 : 0);
+  const std::int64_t back = retention_.count() - (kind_ == StoreKind::kVersioned ? 0 : 1);
   return observed < kNoTime + back ? kNoTime : observed - back;
 }
 

@@ -9,10 +9,11 @@
 namespace millrace {
 
 MergedScan::MergedScan(const ValueOps& ops, std::vector<Item> overlay,
-                       std::unique_ptr<EngineScan> engine)
+                       std::unique_ptr<EngineScan> engine, std::int64_t live_from)
     : ops_(ops),
       overlay_(std::move(overlay)),
       engine_(std::move(engine)),
+      live_from_(live_from),
       decoded_(std::make_unique_for_overwrite<char[]>(ops.size)) {
   settle();
 }
@@ -65,21 +66,29 @@ void MergedScan::settle() {
       ++at_;
       continue;
     }
+    decoded_timestamp_ = engine_timestamp();
+    if (to_millis(decoded_timestamp_) < live_from_) {
+      engine_->next();
+      continue;
+    }
     place_ = Place::kEngine;
     return decode(engine_->value());
   }
 }
 
-void MergedScan::decode(std::string_view engine_value) {
-  if (engine_value.size() < KeyLayout::kTimestampBytes) {
+Timestamp MergedScan::engine_timestamp() const {
+  const std::string_view value = engine_->value();
+  if (value.size() < KeyLayout::kTimestampBytes) {
     throw StoreFailure(
         Status::internal("a stored value cannot be decoded: shorter than its timestamp"));
   }
+  return from_millis(*Serde<std::int64_t>::decode(value.substr(0, KeyLayout::kTimestampBytes)));
+}
+
+void MergedScan::decode(std::string_view engine_value) {
   const auto status = ops_.decode(engine_value.substr(KeyLayout::kTimestampBytes), decoded_.get());
   if (!status.ok())
     throw StoreFailure(Status::internal("a stored value cannot be decoded: " + status.message()));
-  decoded_timestamp_ =
-      from_millis(*Serde<std::int64_t>::decode(engine_value.substr(0, KeyLayout::kTimestampBytes)));
   has_decoded_ = true;
 }
 

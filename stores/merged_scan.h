@@ -24,8 +24,10 @@ class MergedScan final : public StateScan {
     std::unique_ptr<char[]> value;
   };
 
-  /// `overlay` ascends by key.
-  MergedScan(const ValueOps& ops, std::vector<Item> overlay, std::unique_ptr<EngineScan> engine);
+  /// `overlay` ascends by key. Entries of the engine with a timestamp before `live_from` are passed
+  /// over.
+  MergedScan(const ValueOps& ops, std::vector<Item> overlay, std::unique_ptr<EngineScan> engine,
+             std::int64_t live_from);
   ~MergedScan() override;
 
   bool valid() const override { return place_ != Place::kEnd; }
@@ -38,6 +40,7 @@ class MergedScan final : public StateScan {
   enum class Place : std::uint8_t { kOverlay, kEngine, kEnd };
 
   void settle();
+  [[nodiscard]] Timestamp engine_timestamp() const;
   void decode(std::string_view engine_value);
   void drop_decoded();
 
@@ -45,6 +48,7 @@ class MergedScan final : public StateScan {
   std::vector<Item> overlay_;
   std::size_t at_ = 0;
   std::unique_ptr<EngineScan> engine_;
+  const std::int64_t live_from_;
   std::unique_ptr<char[]> decoded_;
   Timestamp decoded_timestamp_{};
   bool has_decoded_ = false;

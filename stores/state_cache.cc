@@ -12,6 +12,7 @@
 #include <new>
 
 #include "stores/change_set.h"
+#include "stores/expiry_pass.h"
 #include "stores/key_order.h"
 #include "stores/merged_scan.h"
 
@@ -41,6 +42,12 @@ Timestamp read_timestamp(std::string_view engine_value) {
   return from_millis(*Serde<std::int64_t>::decode(engine_value.substr(0, kTimestampBytes)));
 }
 
+// The same of a value that nothing has looked at yet.
+Timestamp timestamp_of(std::string_view engine_value) {
+  if (engine_value.size() >= kTimestampBytes) return read_timestamp(engine_value);
+  throw StoreFailure(Status::corruption("a stored value is shorter than its timestamp"));
+}
+
 std::size_t aligned(std::size_t bytes) {
   return (bytes + alignof(std::max_align_t) - 1) / alignof(std::max_align_t) * alignof(std::max_align_t);
 }
@@ -51,6 +58,7 @@ struct Saved {
   Timestamp timestamp;
   bool present;
   bool unlogged;
+  bool expired;
   std::unique_ptr<char[]> value;
 };
 
@@ -93,6 +101,14 @@ struct StateCache::Impl {
   std::string expired_below;   // Likewise; empty: nothing is erased.
   bool evict_expired = false;  // At the next trim.
   std::uint64_t expired = 0;
+
+  // Of a store whose keys have a time to live.
+  const bool has_ttl = layout.has_ttl();
+  Timestamp now{};
+  std::int64_t live_from = KeyLayout::kNoTime;  // Entries with an earlier timestamp are gone.
+  ExpiryPass pass;
+  std::uint64_t expired_keys = 0;
+  std::uint64_t expired_keys_before_record = 0;
 
   std::vector<StateEntry*> dirty;
   std::vector<StateEntry*> pinned;  // Entries with a committed change that the engine lacks.
@@ -167,6 +183,8 @@ struct StateCache::Impl {
       *link = entry->same_hash_;
     }
     StateEntry* last = ring.back();
+    if (has_ttl && last->present_)
+      pass.seen(to_millis(last->timestamp_));  // It may go where the pass has been.
     ring[entry->ring_index_] = last;
     last->ring_index_ = entry->ring_index_;
     ring.pop_back();
@@ -230,7 +248,7 @@ struct StateCache::Impl {
   }
 
   void save(StateEntry& entry) {
-    Saved old{&entry, entry.timestamp_, entry.present_, entry.unlogged_, nullptr};
+    Saved old{&entry, entry.timestamp_, entry.present_, entry.unlogged_, entry.expired_, nullptr};
     if (entry.present_) {
       old.value = std::make_unique_for_overwrite<char[]>(ops.size);
       ops.copy(entry.storage_, old.value.get());
@@ -261,9 +279,86 @@ struct StateCache::Impl {
     return layout.expires() && observed != KeyLayout::kNoTime && !layout.is_live(layout.time_of(key), observed);
   }
 
+  // The timestamp that a write has in the store, when the operator says `timestamp`.
+  [[nodiscard]] Timestamp write_time(Timestamp timestamp) const {
+    return has_ttl && layout.ttl_clock() == TtlClock::kWallClock ? now : timestamp;
+  }
+  void written(StateEntry& entry, Timestamp timestamp) {
+    entry.timestamp_ = write_time(timestamp);
+    if (has_ttl) pass.note(to_millis(entry.timestamp_));
+  }
+
+  bool over(Timestamp timestamp) const { return to_millis(timestamp) < live_from; }
+
+  // The key's time to live is over: it is deleted as of that time.
+  void expire(StateEntry& entry, Timestamp written) {
+    mark(entry);
+    if (entry.present_ && !ops.trivially_copyable) ops.destroy(entry.storage_);
+    set_present(entry, false);
+    entry.timestamp_ = written + layout.retention();  // Not after `now`.
+    entry.unlogged_ = false;
+    entry.expired_ = true;
+    set_heap_bytes(entry, 0);
+    ++expired_keys;
+  }
+
+  void expire_if_over(StateEntry& entry) {
+    if (!entry.present_) return;
+    if (over(entry.timestamp_)) {
+      expire(entry, entry.timestamp_);
+    } else {
+      pass.seen(to_millis(entry.timestamp_));
+    }
+  }
+
+  // A step of the pass through the engine, of which only timestamps are read. How many entries it
+  // has looked at.
+  std::size_t sweep_engine(std::size_t entries_max) {
+    std::vector<std::pair<std::string, Timestamp>> old;
+    std::size_t looked_at = 0;
+    {
+      const auto from =
+          pass.cursor.empty() ? std::nullopt : std::optional<std::string_view>{pass.cursor};
+      auto scan = engine.scan(store, from, std::nullopt);
+      if (!scan) throw StoreFailure(scan.error());
+      for (; (*scan)->valid() && looked_at < entries_max; (*scan)->next(), ++looked_at) {
+        const Timestamp written = timestamp_of((*scan)->value());
+        if (over(written)) {
+          old.emplace_back((*scan)->key(), written);
+        } else {
+          pass.seen(to_millis(written));
+        }
+      }
+      if (!(*scan)->status().ok()) throw StoreFailure((*scan)->status());
+      if ((*scan)->valid()) {
+        pass.cursor = (*scan)->key();
+      } else {
+        pass.place = ExpiryPass::Place::kCache;
+      }
+    }
+    for (const auto& [key, written] : old) {
+      const std::uint64_t hash = hash_of(key);
+      if (StateEntry* entry = find(key, hash)) {
+        expire_if_over(*entry);  // What the cache has is newer.
+      } else {
+        StateEntry& gone = insert(key, hash);
+        set_in_engine(gone, true);
+        expire(gone, written);
+      }
+    }
+    return looked_at;
+  }
+
+  void sweep_cache(std::size_t entries_max) {
+    for (; entries_max > 0 && pass.ring_at < ring.size(); --entries_max)
+      expire_if_over(*ring[pass.ring_at++]);
+    if (pass.ring_at >= ring.size()) pass.end();
+  }
+
   MergedScan::Item overlay_item(const StateEntry& entry) const {
-    MergedScan::Item item{std::string{entry.key()}, entry.timestamp_, entry.present_, nullptr};
-    if (entry.present_) {
+    const bool present = entry.present_ && !(has_ttl && over(entry.timestamp_));
+    MergedScan::Item item{std::string{entry.key()}, entry.timestamp_, present, nullptr};
+    if (present) {
       item.value = std::make_unique_for_overwrite<char[]>(ops.size);
       ops.copy(entry.storage_, item.value.get());
     }
@@ -341,9 +436,12 @@ StateEntry& StateCache::load(std::string_view key) {
   if (StateEntry* entry = impl_->find(key, hash)) {
     ++impl_->hits;
     entry->referenced_ = true;
+    if (impl_->has_ttl) impl_->expire_if_over(*entry);
     return *entry;
   }
-  return impl_->load_from_engine(key, hash);
+  StateEntry& entry = impl_->load_from_engine(key, hash);
+  if (impl_->has_ttl) impl_->expire_if_over(entry);
+  return entry;
 }
 
 void StateCache::prefetch(std::span<const std::string_view> keys) {
@@ -380,7 +478,7 @@ void StateCache::prefetch(std::span<const std::string_view> keys) {
 
 void* StateCache::change(StateEntry& entry, Timestamp timestamp) {
   impl_->mark(entry);
-  entry.timestamp_ = timestamp;
+  impl_->written(entry, timestamp);
   return entry.storage_;
 }
 
@@ -388,8 +486,9 @@ void* StateCache::replace(StateEntry& entry, Timestamp timestamp) {
   impl_->mark(entry);
   if (entry.present_ && !impl_->ops.trivially_copyable) impl_->ops.destroy(entry.storage_);
   impl_->set_present(entry, true);
-  entry.timestamp_ = timestamp;
+  impl_->written(entry, timestamp);
   entry.unlogged_ = false;
+  entry.expired_ = false;
   return entry.storage_;
 }
 
@@ -397,8 +496,9 @@ void StateCache::erase(StateEntry& entry, Timestamp timestamp) {
   impl_->mark(entry);
   if (entry.present_ && !impl_->ops.trivially_copyable) impl_->ops.destroy(entry.storage_);
   impl_->set_present(entry, false);
-  entry.timestamp_ = timestamp;
+  entry.timestamp_ = impl_->write_time(timestamp);
   entry.unlogged_ = false;
+  entry.expired_ = false;
   impl_->set_heap_bytes(entry, 0);
 }
 
@@ -422,11 +522,33 @@ bool StateCache::observe(std::int64_t time) {
   return false;
 }
 
+void StateCache::expire_changed() {
+  if (!impl_->has_ttl) return;
+  for (StateEntry* entry : impl_->dirty)
+    impl_->expire_if_over(*entry);  // Dirty already: none is added.
+}
+
 std::span<StateEntry* const> StateCache::dirty() const { return impl_->dirty; }
+
+void StateCache::set_time(Timestamp now) {
+  impl_->now = now;
+  if (impl_->has_ttl) impl_->live_from = impl_->layout.live_from(to_millis(now));
+}
+
+void StateCache::sweep(std::size_t entries_max) {
+  Impl& my = *impl_;
+  if (!my.has_ttl) return;
+  if (!my.pass.due(my.live_from)) return;
+  if (my.pass.place == ExpiryPass::Place::kNone) my.pass.begin();
+  std::size_t looked_at = 0;
+  if (my.pass.place == ExpiryPass::Place::kEngine) looked_at = my.sweep_engine(entries_max);
+  if (my.pass.place == ExpiryPass::Place::kCache) my.sweep_cache(entries_max - looked_at);
+}
 
 void StateCache::begin_record() {
   impl_->recording = true;
   impl_->time.before_record = impl_->time.live;
+  impl_->expired_keys_before_record = impl_->expired_keys;
   impl_->dirty_before_record = impl_->dirty.size();
 }
 
@@ -448,6 +570,7 @@ void StateCache::undo_record() {
     impl_->set_present(entry, old.present);
     entry.timestamp_ = old.timestamp;
     entry.unlogged_ = old.unlogged;
+    entry.expired_ = old.expired;
     if (!old.present) continue;
     ops.copy(old.value.get(), entry.storage_);
     if (!ops.trivially_copyable) ops.destroy(old.value.get());
@@ -459,6 +582,7 @@ void StateCache::undo_record() {
     impl_->dirty.pop_back();
   }
   impl_->time.live = impl_->time.before_record;
+  impl_->expired_keys = impl_->expired_keys_before_record;
   impl_->recording = false;
 }
 
@@ -496,6 +620,7 @@ std::span<const Change> StateCache::prepare() {
   my.in_flight = std::make_unique<ChangeSet>(my.dirty.size());
   for (StateEntry* entry : my.dirty) {
     entry->dirty_ = false;
+    entry->expired_ = false;
     if (entry->present_) {
       my.scratch.clear();
       Serde<std::int64_t>::encode(to_millis(entry->timestamp_), my.scratch);
@@ -544,6 +669,7 @@ void StateCache::roll_back() {
   for (StateEntry* entry : touched) {
     entry->dirty_ = false;
     entry->unlogged_ = false;
+    entry->expired_ = false;
     if (const Change* change = entry->committed_) {
       my.assign(*entry, change->deleted ? std::nullopt : std::optional{change->engine_value});
       entry->timestamp_ = change->timestamp;
@@ -553,6 +679,7 @@ void StateCache::roll_back() {
   }
   my.in_flight.reset();
   my.time.live = my.time.in_flight = my.time.committed;
+  my.pass.forget();
 }
 
 std::vector<EngineChange> StateCache::uncheckpointed() {
@@ -574,6 +701,8 @@ std::vector<EngineChange> StateCache::uncheckpointed() {
   for (const StateEntry* entry : my.pinned) {
     const Change& change = *entry->committed_;
     if (my.expired_key(change.key, time.leaving)) continue;
+    if (my.has_ttl && !change.deleted)
+      my.pass.seen(to_millis(change.timestamp));  // It may go where the pass has been.
     changes.push_back({change.key, change.deleted ? std::nullopt : std::optional{change.engine_value}});
   }
   sort_by_key(changes, [](const EngineChange& change) { return change.key; });
@@ -634,8 +763,9 @@ bool StateCache::wants_checkpoint() const {
 }
 
 StateCache::Figures StateCache::figures() const {
-  return {impl_->hits, impl_->misses, impl_->bytes + impl_->committed_bytes, impl_->dirty_bytes, impl_->ring.size(),
-          impl_->expired};
+  return {impl_->hits,        impl_->misses,      impl_->bytes + impl_->committed_bytes,
+          impl_->dirty_bytes, impl_->ring.size(), impl_->expired,
+          impl_->expired_keys};
 }
 
 std::uint64_t StateCache::approximate_entries() const {
@@ -669,7 +799,8 @@ std::unique_ptr<StateScan> StateCache::scan(std::optional<std::string_view> from
   }
   auto engine_scan = my.engine.scan(my.store, from, to);
   if (!engine_scan) throw StoreFailure(engine_scan.error());
-  return std::make_unique<MergedScan>(my.ops, std::move(overlay), *std::move(engine_scan));
+  return std::make_unique<MergedScan>(my.ops, std::move(overlay), *std::move(engine_scan),
+                                      my.live_from);
 }
 
 std::optional<EncodedEntry> StateCache::read(std::string_view key, ReadLevel level) {

@@ -20,13 +20,15 @@ namespace millrace::testing {
 /// Key bytes to value bytes, without timestamps.
 using Contents = std::map<std::string, std::string>;
 
-/// Keys and values of changelog records [0, end), the last of a key wins.
-inline Contents folded(const MemoryLog::Partition& log, std::int64_t end) {
+/// Keys and values of changelog records [0, end), the last of a key wins; without what is left of a
+/// time before `live_from`.
+inline Contents folded(const MemoryLog::Partition& log, std::int64_t end,
+                       Timestamp live_from = Timestamp::min()) {
   Contents contents;
   for (std::int64_t i = 0; i < end; ++i) {
     const auto& record = log.at(static_cast<std::size_t>(i));
     if (!record.key) continue;
-    if (record.value) {
+    if (record.value && record.timestamp >= live_from) {
       contents[*record.key] = *record.value;
     } else {
       contents.erase(*record.key);

@@ -20,6 +20,7 @@ struct EngineProbe {
   std::size_t multi_gets = 0;
   std::size_t keys_of_multi_gets = 0;
   std::size_t applies = 0;
+  std::size_t scans = 0;
   std::optional<Status> fail_reads;
   std::optional<Status> fail_apply;
 };
@@ -45,6 +46,7 @@ class KeptEngine final : public Engine {
   }
   Result<std::unique_ptr<EngineScan>> scan(StoreIndex store, std::optional<std::string_view> from,
                                            std::optional<std::string_view> to) override {
+    ++probe_->scans;
     return content_->scan(store, from, to);
   }
   Status apply(const Checkpoint& checkpoint) override {

@@ -24,12 +24,16 @@ class TableOperator : public Operator, public Receiver<K, V> {
         outputs_(build),
         forward_at_commit_(build.forward_at_commit() && !build.store_options(0).forwards_every_update()) {}
 
-  /// Hands on the latest value of each key changed since the last commit, in order of first change.
+  /// Hands on the latest value of each key changed since the last commit, in order of first change;
+  /// if each update was handed on at once, what has expired since, which was no record's doing.
   void flush() final {
-    if (!forward_at_commit_ || outputs_.empty()) return;
+    if (outputs_.empty() || (!forward_at_commit_ && !store_.layout().has_ttl())) return;
     // Operators behind the table may change its store meanwhile: that is logged, but not handed on.
     const std::size_t changed = store_.dirty().size();
-    for (std::size_t i = 0; i < changed; ++i) forward(*store_.dirty()[i]);
+    for (std::size_t i = 0; i < changed; ++i) {
+      const StateEntry& entry = *store_.dirty()[i];
+      if (forward_at_commit_ || entry.expired()) forward(entry);
+    }
   }
 
  protected:

@@ -123,10 +123,11 @@ struct StoreSpec {
   StoreOptions options;
   const ValueOps* value;
   const KeyOps* key;
-  KeyLayout layout = {};
+  KeyLayout layout;
 };
 
 /// The layouts of the store kinds. They throw TopologyError, naming the store, for what is missing or out of bounds.
+[[nodiscard]] KeyLayout layout_of(const StoreOptions& store);
 [[nodiscard]] KeyLayout layout_of(const StoreOptions& store, const WindowStoreOptions& options);
 [[nodiscard]] KeyLayout layout_of(const StoreOptions& store, const SessionStoreOptions& options);
 [[nodiscard]] KeyLayout layout_of(const StoreOptions& store, const VersionedStoreOptions& options);

@@ -110,7 +110,7 @@ class KStream {
     check_key("reduce");
     Node node;
     node.parents = {node_};
-    node.stores = {graph_->add_store({store, &value_ops<S>(), &key_ops<K>()})};
+    node.stores = {graph_->add_store({store, &value_ops<S>(), &key_ops<K>(), layout_of(store)})};
     node.keyed_store = detail::kCanonicalSerde<K> ? std::optional<std::size_t>{0} : std::nullopt;
     node.reaction_topics = reactions.names;
     node.make = [function, null_value](const OperatorBuild& build) -> std::unique_ptr<Operator> {
@@ -250,7 +250,7 @@ class KGroupedStream {
   KTable<K, A> table(const StoreOptions& store, std::string_view prefix, MakeOperator make) const {
     Node node;
     node.parents = {node_};
-    node.stores = {graph_->add_store({store, &value_ops<A>(), &key_ops<K>()})};
+    node.stores = {graph_->add_store({store, &value_ops<A>(), &key_ops<K>(), layout_of(store)})};
     node.keyed_store = detail::kCanonicalSerde<K> ? std::optional<std::size_t>{0} : std::nullopt;
     node.make = std::move(make);
     return {graph_, graph_->add_node(std::move(node), prefix)};

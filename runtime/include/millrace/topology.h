@@ -38,10 +38,11 @@ class Topology {
     return {graph_, graph_->add_node(std::move(node), "KSTREAM-SOURCE-"), false};
   }
 
-  /// A key-value store for processors, which name it in `connects(...)`.
+  /// A key-value store for processors, which name it in `connects(...)`. Throws TopologyError for a
+  /// time to live that is out of bounds.
   template <Serializable K, Serializable V>
   Topology& store(const StoreOptions& options) {
-    graph_->add_store({options, &value_ops<V>(), &key_ops<K>()});
+    graph_->add_store({options, &value_ops<V>(), &key_ops<K>(), layout_of(options)});
     return *this;
   }
 

@@ -22,6 +22,12 @@ enum class StoreKind : std::uint8_t {
                ///< does.
 };
 
+/// What a time to live is measured by.
+enum class TtlClock : std::uint8_t {
+  kEventTime,  ///< Record timestamps and the task's stream time: the same in every run.
+  kWallClock,  ///< The machine's clock: keys go while nothing arrives, too.
+};
+
 /// The lower-case name, such as "key-value".
 [[nodiscard]] std::string_view to_string(StoreKind kind);
 
@@ -55,6 +61,8 @@ class KeyLayout {
 
   /// Of a key-value store.
   KeyLayout() = default;
+  /// Of a key-value store whose keys are gone `ttl` (positive) after their last write.
+  static KeyLayout with_ttl(std::chrono::milliseconds ttl, TtlClock clock);
   /// Lengths are positive. `retention` counts back from the observed time: what is `retention` old
   /// is gone.
   static KeyLayout window(std::chrono::milliseconds size, std::chrono::milliseconds retention,
@@ -65,6 +73,7 @@ class KeyLayout {
 
   [[nodiscard]] StoreKind kind() const { return kind_; }
   [[nodiscard]] std::chrono::milliseconds window_size() const { return window_size_; }
+  /// Of a key-value store: its time to live, or 0.
   [[nodiscard]] std::chrono::milliseconds retention() const { return retention_; }
   /// Of window stores: a second value for a key and start is kept beside the first.
   [[nodiscard]] bool duplicates() const { return duplicates_; }
@@ -75,6 +84,13 @@ class KeyLayout {
   [[nodiscard]] bool expires() const {
     return kind_ == StoreKind::kWindow || kind_ == StoreKind::kSession;
   }
+
+  /// Whether each entry expires by itself, by the timestamp it has.
+  [[nodiscard]] bool has_ttl() const {
+    return kind_ == StoreKind::kKeyValue && retention_.count() > 0;
+  }
+  /// Precondition: `has_ttl()`.
+  [[nodiscard]] TtlClock ttl_clock() const { return ttl_clock_; }
 
   // --- From and to the changelog ---
 
@@ -122,8 +138,9 @@ class KeyLayout {
 
   // --- Expiry ---
 
-  /// The earliest time that is not gone when `observed` is the latest. Windows and sessions:
-  /// observed - retention + 1; versions: observed - retention (the earliest that can be asked for).
+  /// The earliest time that is not gone when `observed` is the latest. Windows, sessions and keys
+  /// with a time to live: observed - retention + 1; versions: observed - retention (the earliest
+  /// that can be asked for).
   [[nodiscard]] std::int64_t live_from(std::int64_t observed) const;
   [[nodiscard]] bool is_live(std::int64_t time, std::int64_t observed) const {
     return time >= live_from(observed);
@@ -146,6 +163,7 @@ class KeyLayout {
 
  private:
   StoreKind kind_ = StoreKind::kKeyValue;
+  TtlClock ttl_clock_ = TtlClock::kEventTime;
   bool duplicates_ = false;
   std::uint8_t head_bytes_ = 0;    // Of the engine key, before the log key.
   std::uint8_t tail_bytes_ = 0;    // Of the engine key, behind the log key.

@@ -66,6 +66,9 @@ class StateEntry {
   [[nodiscard]] const void* value() const { return storage_; }
   [[nodiscard]] Timestamp timestamp() const { return timestamp_; }
   [[nodiscard]] std::string_view key() const { return {key_, key_size_}; }
+  /// Absent since the last commit because its time to live was over; the timestamp is when that
+  /// was.
+  [[nodiscard]] bool expired() const { return expired_; }
 
  private:
   friend class StateCache;
@@ -86,6 +89,7 @@ class StateEntry {
   bool saved_ = false;                   // Already in the undo list of the current record.
   bool in_engine_ = false;               // The engine has a value for the key.
   bool unlogged_ = false;                // Absent, and the changelog need not say so.
+  bool expired_ = false;                 // Absent, and no operator did it; until it is prepared.
 };
 
 /// What a reader that is no operator sees of a store.
@@ -129,6 +133,7 @@ class StateCache {
     std::size_t dirty_bytes = 0;
     std::size_t entries = 0;
     std::uint64_t expired = 0;  ///< Times that `observe` has refused.
+    std::uint64_t expired_keys = 0;  ///< Keys removed because their time to live was over.
   };
 
   /// `layout` is copied.
@@ -183,6 +188,19 @@ class StateCache {
   [[nodiscard]] std::int64_t observed_time(ReadLevel level = ReadLevel::kLatest) const;
   /// Something with this time is about to be put. False: it has expired, which is counted; do not put it.
   [[nodiscard]] bool observe(std::int64_t time);
+
+  // --- Time to live, of stores whose layout has one ---
+
+  /// Tells the time by which entries expire: the task's stream time, or the wall clock's, which
+  /// then is the timestamp of all writes too. Called by Task before each record, commit and query.
+  /// Goes back with a record that is skipped only.
+  void set_time(Timestamp now);
+  /// Looks at up to `entries_max` entries in a pass over the whole store and removes those whose
+  /// time is over. No pass begins before some entry can have expired: the one before has seen when
+  /// the earliest was written. Called between records. May throw StoreFailure.
+  void sweep(std::size_t entries_max);
+  /// Removes what has changed since the last `prepare` and is over by now.
+  void expire_changed();
 
   // --- A skipped record leaves no trace ---
 

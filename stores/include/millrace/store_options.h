@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "millrace/engine.h"
+#include "millrace/key_layout.h"
 
 namespace millrace {
 
@@ -71,12 +72,32 @@ class StoreOptions {
     return *this;
   }
 
+  /// Of key-value stores: a key is there for `duration` after its last write, 1 ms or more; written
+  /// at t it is gone from t + duration (inclusive) on. Each write begins anew.
+  ///
+  /// By event time t is the record timestamp that the write has (of count, reduce and aggregate:
+  /// the newest record in the value), and the task's stream time tells what is over. By the wall
+  /// clock both are the clock's, and the clock's time of the last write stands as the timestamp of
+  /// the entry, of its changelog record and of what a table hands on.
+  ///
+  /// Reads never show what is gone. It is removed as a deletion is, with a tombstone in the
+  /// changelog at t + duration, which a table hands on: at the next commit in a store of up to some
+  /// 4,000 keys, in larger ones as a pass over the keys comes to it. Another duration applies to
+  /// keys that are there already.
+  StoreOptions& ttl(std::chrono::milliseconds duration, TtlClock clock = TtlClock::kEventTime) {
+    ttl_ = duration;
+    ttl_clock_ = clock;
+    return *this;
+  }
+
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::shared_ptr<EngineFactory>& engine() const { return engine_; }
   [[nodiscard]] const EngineSettings& engine_settings() const { return engine_settings_; }
   [[nodiscard]] bool forwards_every_update() const { return forward_every_update_; }
   /// nullopt: the store has none.
   [[nodiscard]] const std::optional<ChangelogOptions>& changelog() const { return changelog_; }
+  [[nodiscard]] std::optional<std::chrono::milliseconds> ttl() const { return ttl_; }
+  [[nodiscard]] TtlClock ttl_clock() const { return ttl_clock_; }
 
  private:
   std::string name_;
@@ -84,6 +105,8 @@ class StoreOptions {
   EngineSettings engine_settings_;
   bool forward_every_update_ = false;
   std::optional<ChangelogOptions> changelog_ = ChangelogOptions{};
+  std::optional<std::chrono::milliseconds> ttl_;
+  TtlClock ttl_clock_ = TtlClock::kEventTime;
 };
 
 /// Of a window store. Size and retention are required.
