@@ -132,7 +132,7 @@ class Restore {
                clock_.now() - (*position)->checkpointed_at > settings_.delete_retention / 2) {
       why = "its last checkpoint is so old that the changelog may have lost deletions since";
     } else if (!segments_fit(i)) {
-      why = "its retention was another one, so that its entries stand elsewhere";
+      why = "its retention or its layout was another one, so that its entries stand elsewhere";
     } else if (layout_of(i).expires() && (*position)->next_offset < logs_[i].start && (*position)->next_offset < end) {
       why = "the changelog records behind it have been deleted by their age";
     } else {

@@ -12,7 +12,7 @@ namespace {
 // Cache entries are evicted between records, since operators hold references to them while they work on one.
 constexpr std::size_t kRecordsPerTrim = 1024;
 
-// How much of a store with a time to live is looked at for keys that are over: four entries for
+// How much of a store is looked at for keys and versions that are over: four entries for
 // each record, and as many as for 1,024 records at each commit, so that it goes on while nothing
 // arrives.
 constexpr std::size_t kRecordsPerSweep = 1024;
@@ -115,7 +115,6 @@ Status Task::failed(Input& input, const RawRecord& record, ErrorPolicy policy, D
   stream_time_ = before_.stream_time;
   input.partition_time = before_.partition_time;
   input.has_time = before_.has_time;
-  tell_time();
   held_.clear();
   drop(reason);
   if (settings_.log) settings_.log(LogLevel::kWarn, text + "; skipped");
@@ -207,7 +206,7 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare_start() {
 Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
   count_expired();
   if (auto status = sweep(); !status.ok()) return status;
-  for (StateCache* store : ttl_stores_) store->expire_changed();
+  for (StateCache* store : swept_stores_) store->expire_changed();
   // Tables hand on what has changed, which may change tables further down: parents stand first.
   try {
     for (const NodeIndex node : plan_.subtopology().nodes) operators_[node]->flush();
@@ -227,7 +226,7 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
     return Status::internal("task " + id_text_ + ", handing on a table's changes: something that is no std::exception");
   }
   // What expires is a change without a record.
-  const bool expired = std::any_of(ttl_stores_.begin(), ttl_stores_.end(),
+  const bool expired = std::any_of(swept_stores_.begin(), swept_stores_.end(),
                                    [](const StateCache* store) { return !store->dirty().empty(); });
   if (!progressed_ && !expired) return std::shared_ptr<const PreparedCommit>{};
   return produce_changes();
@@ -400,7 +399,7 @@ Task::Task(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink, cons
                        0,
                        start.stores[i].examined_end});
     tails_.push_back(std::move(start.stores[i].tail_keys));
-    if (spec.layout.has_ttl()) ttl_stores_.push_back(stores_.back().cache.get());
+    if (spec.layout.needs_passes()) swept_stores_.push_back(stores_.back().cache.get());
   }
 }
 
@@ -506,9 +505,11 @@ void Task::count_expired() {
   expired_counted_ = expired;
 }
 
-// By what time keys expire: a record's own included, a skipped one's not.
+// By what time keys expire: a record's own included, a skipped one's not. Told anew before anything
+// looks at a store.
 void Task::tell_time() {
-  for (StateCache* store : ttl_stores_) {
+  for (StateCache* store : swept_stores_) {
+    if (!store->layout().has_ttl()) continue;
     if (store->layout().ttl_clock() == TtlClock::kEventTime) {
       store->set_time(stream_time_);
     } else {
@@ -518,12 +519,12 @@ void Task::tell_time() {
   }
 }
 
-// Removes keys whose time is over, a bounded number.
+// Removes keys and versions whose time is over, a bounded number.
 Status Task::sweep() {
   records_since_sweep_ = 0;
   tell_time();
   try {
-    for (StateCache* store : ttl_stores_) store->sweep(kEntriesPerSweep);
+    for (StateCache* store : swept_stores_) store->sweep(kEntriesPerSweep);
   } catch (const StoreFailure& failure) {
     return failure.status();
   }

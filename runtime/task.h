@@ -201,7 +201,7 @@ class Task final : public TaskContext {
 
   std::deque<Input> inputs_;
   std::vector<Store> stores_;
-  std::vector<StateCache*> ttl_stores_;  // Those of them whose keys have a time to live.
+  std::vector<StateCache*> swept_stores_;  // Those of them whose entries go one by one.
   std::vector<Output> outputs_;
   std::vector<std::unique_ptr<Operator>> operators_;  // By node; null for nodes of other subtopologies.
 

@@ -5,12 +5,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 
 namespace millrace {
 
-/// How far a pass over a store with a time to live has come, and whether another is worth while:
-/// all it takes to remove old keys in small steps, without an index beside the store.
+/// How far a pass over a store has come, and whether another is worth while: all it takes to remove
+/// old keys and versions in small steps, without an index beside the store. Each entry has a time
+/// from which on it, or what it replaces, may go: a key the timestamp of its last write; a version
+/// its own, when the versions before it may go.
 ///
 /// A pass looks at the engine in key order, then at the cache. Whatever comes to be in the store
 /// while it goes on is noted when it is written, when it moves from the cache to the engine, and
@@ -38,6 +41,7 @@ class ExpiryPass {
     place = Place::kEngine;
     cursor.clear();
     ring_at = 0;
+    version.reset();
     earliest_seen_ = kNever;
   }
   void end() {
@@ -53,6 +57,12 @@ class ExpiryPass {
   Place place = Place::kNone;
   std::string cursor;       ///< In the engine: the first key not looked at.
   std::size_t ring_at = 0;  ///< In the cache: the first entry not looked at.
+
+  struct Version {
+    std::string key;
+    std::int64_t time;
+  };
+  std::optional<Version> version;  ///< The last one looked at, of a versioned store.
 
  private:
   static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();

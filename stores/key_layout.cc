@@ -2,6 +2,7 @@
 #include "millrace/key_layout.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "millrace/serde.h"
 #include "stores/big_endian.h"
@@ -12,6 +13,11 @@ namespace {
 // As in Kafka Streams: half the retention, so that a third more than asked for is kept at most, but
 // never tiny ones.
 constexpr std::int64_t kSegmentMillisMin = 60'000;
+
+// What stands beside the observed time of a versioned store is negative: engines written when keys
+// had no length before them have a positive number there. With another retention the engine is
+// rebuilt, too: a longer one asks for versions that it has dropped.
+constexpr std::int64_t kVersionsByLength = std::numeric_limits<std::int64_t>::min();
 
 std::int64_t segment_length(std::chrono::milliseconds retention) {
   return std::max(static_cast<std::int64_t>(retention.count()) / 2, kSegmentMillisMin);
@@ -80,9 +86,10 @@ KeyLayout KeyLayout::session(std::chrono::milliseconds retention) {
 KeyLayout KeyLayout::versioned(std::chrono::milliseconds retention) {
   KeyLayout layout;
   layout.kind_ = StoreKind::kVersioned;
+  layout.head_bytes_ = sizeof(std::uint32_t);
   layout.tail_bytes_ = sizeof(std::int64_t);
   layout.retention_ = retention;
-  layout.segment_millis_ = segment_length(retention);
+  layout.segment_millis_ = kVersionsByLength + retention.count();
   return layout;
 }
 
@@ -95,6 +102,8 @@ bool KeyLayout::engine_key(std::string_view log_key, Timestamp record_time,
     append_big_endian(out,
                       ordered(segment_of(read<std::int64_t>(log_key, log_key.size() - behind))));
   }
+  if (kind_ == StoreKind::kVersioned)
+    append_big_endian(out, static_cast<std::uint32_t>(log_key.size()));
   out += log_key;
   if (kind_ == StoreKind::kVersioned) append_big_endian(out, ~ordered(to_millis(record_time)));
   return true;
@@ -115,6 +124,7 @@ void KeyLayout::compose(std::string_view key, std::int64_t time, std::int64_t de
                         std::string& out) const {
   out.clear();
   if (kind_ == StoreKind::kVersioned) {
+    append_big_endian(out, static_cast<std::uint32_t>(key.size()));
     out += key;
     append_big_endian(out, ~ordered(time));
     return;

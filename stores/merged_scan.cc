@@ -3,8 +3,7 @@
 
 #include <utility>
 
-#include "millrace/key_layout.h"
-#include "millrace/serde.h"
+#include "stores/engine_value.h"
 
 namespace millrace {
 
@@ -66,7 +65,7 @@ void MergedScan::settle() {
       ++at_;
       continue;
     }
-    decoded_timestamp_ = engine_timestamp();
+    decoded_timestamp_ = timestamp_of(engine_->value());
     if (to_millis(decoded_timestamp_) < live_from_) {
       engine_->next();
       continue;
@@ -74,15 +73,6 @@ void MergedScan::settle() {
     place_ = Place::kEngine;
     return decode(engine_->value());
   }
-}
-
-Timestamp MergedScan::engine_timestamp() const {
-  const std::string_view value = engine_->value();
-  if (value.size() < KeyLayout::kTimestampBytes) {
-    throw StoreFailure(
-        Status::internal("a stored value cannot be decoded: shorter than its timestamp"));
-  }
-  return from_millis(*Serde<std::int64_t>::decode(value.substr(0, KeyLayout::kTimestampBytes)));
 }
 
 void MergedScan::decode(std::string_view engine_value) {

@@ -40,7 +40,6 @@ class MergedScan final : public StateScan {
   enum class Place : std::uint8_t { kOverlay, kEngine, kEnd };
 
   void settle();
-  [[nodiscard]] Timestamp engine_timestamp() const;
   void decode(std::string_view engine_value);
   void drop_decoded();
 

@@ -12,9 +12,11 @@
 #include <new>
 
 #include "stores/change_set.h"
+#include "stores/engine_value.h"
 #include "stores/expiry_pass.h"
 #include "stores/key_order.h"
 #include "stores/merged_scan.h"
+#include "stores/observed_time.h"
 
 namespace millrace {
 namespace {
@@ -38,16 +40,6 @@ std::uint64_t hash_of(std::string_view key) { return XXH3_64bits(key.data(), key
 // Engine values: 8 bytes timestamp in milliseconds, big endian, then the value as its serde encodes it.
 constexpr std::size_t kTimestampBytes = KeyLayout::kTimestampBytes;
 
-Timestamp read_timestamp(std::string_view engine_value) {
-  return from_millis(*Serde<std::int64_t>::decode(engine_value.substr(0, kTimestampBytes)));
-}
-
-// The same of a value that nothing has looked at yet.
-Timestamp timestamp_of(std::string_view engine_value) {
-  if (engine_value.size() >= kTimestampBytes) return read_timestamp(engine_value);
-  throw StoreFailure(Status::corruption("a stored value is shorter than its timestamp"));
-}
-
 std::size_t aligned(std::size_t bytes) {
   return (bytes + alignof(std::max_align_t) - 1) / alignof(std::max_align_t) * alignof(std::max_align_t);
 }
@@ -60,16 +52,6 @@ struct Saved {
   bool unlogged;
   bool expired;
   std::unique_ptr<char[]> value;
-};
-
-// The latest time ever put, as it stands in each place that the state itself passes through.
-struct ObservedTime {
-  std::int64_t live = KeyLayout::kNoTime;
-  std::int64_t before_record = KeyLayout::kNoTime;
-  std::int64_t in_flight = KeyLayout::kNoTime;
-  std::int64_t committed = KeyLayout::kNoTime;
-  std::int64_t in_engine = KeyLayout::kNoTime;
-  std::int64_t leaving = KeyLayout::kNoTime;  // In the checkpoint that is being written.
 };
 
 }  // namespace
@@ -102,8 +84,9 @@ struct StateCache::Impl {
   bool evict_expired = false;  // At the next trim.
   std::uint64_t expired = 0;
 
-  // Of a store whose keys have a time to live.
+  // Of a store whose entries go one by one.
   const bool has_ttl = layout.has_ttl();
+  const bool needs_passes = layout.needs_passes();
   Timestamp now{};
   std::int64_t live_from = KeyLayout::kNoTime;  // Entries with an earlier timestamp are gone.
   ExpiryPass pass;
@@ -183,8 +166,7 @@ struct StateCache::Impl {
       *link = entry->same_hash_;
     }
     StateEntry* last = ring.back();
-    if (has_ttl && last->present_)
-      pass.seen(to_millis(last->timestamp_));  // It may go where the pass has been.
+    see_unless_in_engine(*last);  // It may go where the pass has been.
     ring[entry->ring_index_] = last;
     last->ring_index_ = entry->ring_index_;
     ring.pop_back();
@@ -213,11 +195,10 @@ struct StateCache::Impl {
     if (entry.present_ && !ops.trivially_copyable) ops.destroy(entry.storage_);
     set_present(entry, false);
     if (!engine_value) return;
-    if (engine_value->size() < kTimestampBytes) throw StoreFailure(undecodable(entry, "shorter than its timestamp"));
+    entry.timestamp_ = timestamp_of(*engine_value);
     const auto status = ops.decode(engine_value->substr(kTimestampBytes), entry.storage_);
     if (!status.ok()) throw StoreFailure(undecodable(entry, status.message()));
     set_present(entry, true);
-    entry.timestamp_ = read_timestamp(*engine_value);
     set_heap_bytes(entry, engine_value->size());
   }
 
@@ -285,20 +266,25 @@ struct StateCache::Impl {
   }
   void written(StateEntry& entry, Timestamp timestamp) {
     entry.timestamp_ = write_time(timestamp);
-    if (has_ttl) pass.note(to_millis(entry.timestamp_));
+    if (needs_passes) pass.note(pass_time(entry.key(), entry.timestamp_));
   }
 
   bool over(Timestamp timestamp) const { return to_millis(timestamp) < live_from; }
 
-  // The key's time to live is over: it is deleted as of that time.
-  void expire(StateEntry& entry, Timestamp written) {
+  // Deletes the value, if there is one.
+  void clear(StateEntry& entry, Timestamp timestamp) {
     mark(entry);
     if (entry.present_ && !ops.trivially_copyable) ops.destroy(entry.storage_);
     set_present(entry, false);
-    entry.timestamp_ = written + layout.retention();  // Not after `now`.
-    entry.unlogged_ = false;
-    entry.expired_ = true;
+    entry.timestamp_ = timestamp;
+    entry.unlogged_ = entry.expired_ = false;
     set_heap_bytes(entry, 0);
+  }
+
+  // The key's time to live is over: it is deleted as of that time, which is not after `now`.
+  void expire(StateEntry& entry, Timestamp written) {
+    clear(entry, written + layout.retention());
+    entry.expired_ = true;
     ++expired_keys;
   }
 
@@ -311,23 +297,40 @@ struct StateCache::Impl {
     }
   }
 
-  // A step of the pass through the engine, of which only timestamps are read. How many entries it
-  // has looked at.
+  // By what time a pass looks at an entry: see ExpiryPass.
+  [[nodiscard]] std::int64_t pass_time(std::string_view key, Timestamp timestamp) const {
+    return has_ttl ? to_millis(timestamp) : layout.time_of(key);
+  }
+  // What the engine has too, the pass sees there.
+  void see_unless_in_engine(const StateEntry& entry) {
+    if (!needs_passes || !entry.present_ || evictable(entry)) return;
+    pass.seen(pass_time(entry.key(), entry.timestamp_));
+  }
+
+  // The earliest time that keeps what stands at it.
+  [[nodiscard]] std::int64_t pass_from() {
+    if (has_ttl) return live_from;
+    const std::int64_t observed = times().live;
+    // The version in effect there is kept, and with it goes what stands before.
+    return observed == KeyLayout::kNoTime ? KeyLayout::kNoTime : layout.live_from(observed) + 1;
+  }
+
+  // A step of the pass through the engine, of which only keys and timestamps are read. How many
+  // entries it has looked at.
   std::size_t sweep_engine(std::size_t entries_max) {
     std::vector<std::pair<std::string, Timestamp>> old;
     std::size_t looked_at = 0;
     {
-      const auto from =
-          pass.cursor.empty() ? std::nullopt : std::optional<std::string_view>{pass.cursor};
-      auto scan = engine.scan(store, from, std::nullopt);
+      // The observed time stands first, under the empty key, and is no entry.
+      static constexpr std::string_view kFirstKey{"", 1};
+      const auto from = pass.cursor.empty() ? kFirstKey : std::string_view{pass.cursor};
+      auto scan = engine.scan(
+          store, has_ttl && pass.cursor.empty() ? std::nullopt : std::optional{from}, std::nullopt);
       if (!scan) throw StoreFailure(scan.error());
       for (; (*scan)->valid() && looked_at < entries_max; (*scan)->next(), ++looked_at) {
+        const std::string_view key = (*scan)->key();
         const Timestamp written = timestamp_of((*scan)->value());
-        if (over(written)) {
-          old.emplace_back((*scan)->key(), written);
-        } else {
-          pass.seen(to_millis(written));
-        }
+        if (has_ttl ? goes(written) : goes_as_version(key)) old.emplace_back(key, written);
       }
       if (!(*scan)->status().ok()) throw StoreFailure((*scan)->status());
       if ((*scan)->valid()) {
@@ -336,22 +339,54 @@ struct StateCache::Impl {
         pass.place = ExpiryPass::Place::kCache;
       }
     }
-    for (const auto& [key, written] : old) {
-      const std::uint64_t hash = hash_of(key);
-      if (StateEntry* entry = find(key, hash)) {
-        expire_if_over(*entry);  // What the cache has is newer.
-      } else {
-        StateEntry& gone = insert(key, hash);
-        set_in_engine(gone, true);
-        expire(gone, written);
-      }
-    }
+    for (const auto& [key, written] : old) remove_old(key, written);
     return looked_at;
   }
 
+  bool goes(Timestamp written) {
+    if (over(written)) return true;
+    pass.seen(to_millis(written));
+    return false;
+  }
+
+  // Versions of a key come later ones first. One in effect where the history begins is kept, those
+  // behind it are not: it is committed, so they are not needed, whatever newer versions the cache
+  // has.
+  bool goes_as_version(std::string_view engine_key) {
+    const std::string_view key = layout.key_of(engine_key);
+    const bool has_later = pass.version && pass.version->key == key;
+    const std::int64_t later = has_later ? pass.version->time : 0;
+    pass.version = {std::string{key}, layout.time_of(engine_key)};
+    if (!has_later) return false;
+    if (later < pass_from()) return true;
+    pass.seen(later);
+    return false;
+  }
+
+  void remove_old(const std::string& key, Timestamp written) {
+    const std::uint64_t hash = hash_of(key);
+    StateEntry* entry = find(key, hash);
+    if (entry != nullptr && has_ttl) return expire_if_over(*entry);  // What the cache has is newer.
+    if (entry == nullptr) {
+      entry = &insert(key, hash);
+      set_in_engine(*entry, true);
+      if (has_ttl) return expire(*entry, written);
+    } else if (!entry->present_) {
+      return;
+    }
+    clear(*entry, written);
+    entry->unlogged_ = true;
+  }
+
   void sweep_cache(std::size_t entries_max) {
-    for (; entries_max > 0 && pass.ring_at < ring.size(); --entries_max)
-      expire_if_over(*ring[pass.ring_at++]);
+    for (; entries_max > 0 && pass.ring_at < ring.size(); --entries_max) {
+      StateEntry& entry = *ring[pass.ring_at++];
+      if (has_ttl && entry.present_ && over(entry.timestamp_)) {
+        expire(entry, entry.timestamp_);
+      } else {
+        see_unless_in_engine(entry);
+      }
+    }
     if (pass.ring_at >= ring.size()) pass.end();
   }
 
@@ -493,13 +528,7 @@ void* StateCache::replace(StateEntry& entry, Timestamp timestamp) {
 }
 
 void StateCache::erase(StateEntry& entry, Timestamp timestamp) {
-  impl_->mark(entry);
-  if (entry.present_ && !impl_->ops.trivially_copyable) impl_->ops.destroy(entry.storage_);
-  impl_->set_present(entry, false);
-  entry.timestamp_ = impl_->write_time(timestamp);
-  entry.unlogged_ = false;
-  entry.expired_ = false;
-  impl_->set_heap_bytes(entry, 0);
+  impl_->clear(entry, impl_->write_time(timestamp));
 }
 
 void StateCache::drop_unlogged(StateEntry& entry) {
@@ -537,8 +566,7 @@ void StateCache::set_time(Timestamp now) {
 
 void StateCache::sweep(std::size_t entries_max) {
   Impl& my = *impl_;
-  if (!my.has_ttl) return;
-  if (!my.pass.due(my.live_from)) return;
+  if (!my.needs_passes || !my.pass.due(my.pass_from())) return;
   if (my.pass.place == ExpiryPass::Place::kNone) my.pass.begin();
   std::size_t looked_at = 0;
   if (my.pass.place == ExpiryPass::Place::kEngine) looked_at = my.sweep_engine(entries_max);
@@ -604,8 +632,7 @@ void StateCache::log_version_in_effect(StateEntry& entry) {
   std::string last;
   const std::string_view key = layout.key_of(entry.key());
   layout.compose(key, KeyLayout::kNoTime, 0, last);
-  auto earlier = scan(entry.key(), last);
-  while (earlier->valid() && layout.key_of(earlier->key()) != key) earlier->next();
+  const auto earlier = scan(entry.key(), last, Extent::kFirst);
   void* room = replace(entry, from_millis(layout.time_of(entry.key())));
   if (earlier->valid()) {
     impl_->ops.copy(earlier->value(), room);
@@ -701,8 +728,9 @@ std::vector<EngineChange> StateCache::uncheckpointed() {
   for (const StateEntry* entry : my.pinned) {
     const Change& change = *entry->committed_;
     if (my.expired_key(change.key, time.leaving)) continue;
-    if (my.has_ttl && !change.deleted)
-      my.pass.seen(to_millis(change.timestamp));  // It may go where the pass has been.
+    // It may go where the pass has been.
+    if (my.needs_passes && !change.deleted)
+      my.pass.seen(my.pass_time(change.key, change.timestamp));
     changes.push_back({change.key, change.deleted ? std::nullopt : std::optional{change.engine_value}});
   }
   sort_by_key(changes, [](const EngineChange& change) { return change.key; });
@@ -776,7 +804,8 @@ std::uint64_t StateCache::approximate_entries() const {
 
 const ValueOps& StateCache::ops() const { return impl_->ops; }
 
-std::unique_ptr<StateScan> StateCache::scan(std::optional<std::string_view> from, std::optional<std::string_view> to) {
+std::unique_ptr<StateScan> StateCache::scan(std::optional<std::string_view> from,
+                                            std::optional<std::string_view> to, Extent extent) {
   Impl& my = *impl_;
   std::vector<MergedScan::Item> overlay;
   if (my.layout.observes_time()) {
@@ -787,7 +816,11 @@ std::unique_ptr<StateScan> StateCache::scan(std::optional<std::string_view> from
     const auto end = to ? my.order->upper_bound(*to) : my.order->end();
     const bool empty = from && to && *from > *to;
     for (auto at = empty ? end : from ? my.order->lower_bound(*from) : my.order->begin(); at != end; ++at) {
-      if (!my.evictable(*at->second)) overlay.push_back(my.overlay_item(*at->second));
+      if (my.evictable(*at->second)) continue;
+      overlay.push_back(my.overlay_item(*at->second));
+      if (extent == Extent::kAll || !overlay.back().present) continue;
+      to = at->first;  // The first entry is this one, or one of the engine before it.
+      break;
     }
   } else {
     for (const StateEntry* entry : my.ring) {

@@ -78,6 +78,47 @@ struct Fixture : TaskHarness {
   }
 };
 
+class PuttingVersions final
+    : public Processor<std::string, std::int64_t, std::string, std::int64_t> {
+ public:
+  void process(const Record<std::string, std::int64_t>& record, Context& context) override {
+    auto versions = context.versioned_store<std::string, std::int64_t>("versions");
+    versions.put(record.key(), record.value(), record.timestamp());
+  }
+};
+
+// A task that has put a version of `k` at 0, 10, 20 ... 200; the history reaches back by 100.
+struct VersionsFixture : TaskHarness {
+  static Topology topology() {
+    Topology made;
+    made.versioned_store<std::string, std::int64_t>("versions",
+                                                    {.history_retention = milliseconds{100}});
+    made.stream(numbers).process<PuttingVersions>(connects("versions"));
+    return made;
+  }
+  VersionsFixture() : TaskHarness(topology()) {
+    BOOST_REQUIRE(start().ok());
+    for (std::int64_t time = 0; time <= 200; time += 10) put("k", time);
+    BOOST_REQUIRE(task->checkpoint().ok());
+  }
+  void put(const std::string& key, std::int64_t time) {
+    append("numbers", key, std::string(7, '\0') + '\1', from_millis(time));
+    BOOST_REQUIRE(process(10).has_value());
+    BOOST_REQUIRE(commit().ok());
+  }
+  std::size_t versions_in_engine() {
+    std::size_t entries = 0;
+    auto scan = disk->content()->scan(0, {}, {});
+    for (; (*scan)->valid(); (*scan)->next()) ++entries;
+    return entries - 1;  // The observed time.
+  }
+  std::optional<std::int64_t> as_of(std::int64_t time) {
+    const VersionedStore<std::string, std::int64_t> store{*task->find_store("versions")};
+    const auto found = store.get_as_of("k", from_millis(time));
+    return found ? std::optional{to_millis(found->timestamp)} : std::nullopt;
+  }
+};
+
 using Starts = std::vector<std::int64_t>;
 
 BOOST_AUTO_TEST_SUITE(restore_kinds)
@@ -133,6 +174,43 @@ BOOST_AUTO_TEST_CASE(another_retention_rebuilds_the_engine) {
   BOOST_REQUIRE(f.start().ok());
   BOOST_TEST(f.begun.stores[0].rebuilt.empty());
   BOOST_TEST(f.begun.stores[0].records == 0U);
+}
+
+// The changelog has them all; what no time in the history is answered by goes without another put.
+BOOST_AUTO_TEST_CASE(old_versions_that_a_restore_brings_back_go_again) {
+  VersionsFixture f;
+  BOOST_TEST(f.versions_in_engine() == 11U);
+  f.crash(false);
+  BOOST_REQUIRE(f.start().ok());
+  BOOST_TEST(f.versions_in_engine() == 21U);
+  const std::size_t logged = f.changelog_log().size();
+  BOOST_REQUIRE(f.commit().ok());
+  BOOST_REQUIRE(f.task->checkpoint().ok());
+  BOOST_TEST(f.versions_in_engine() == 11U);
+  BOOST_TEST(f.changelog_log().size() == logged);
+  f.put("other", 255);
+  BOOST_REQUIRE(f.task->checkpoint().ok());
+  BOOST_TEST(f.versions_in_engine() == 7U);  // As of 150 .. 200, and the other's.
+  BOOST_TEST((f.as_of(155) == 150));
+  BOOST_TEST((f.as_of(1000) == 200));
+}
+
+BOOST_AUTO_TEST_CASE(an_engine_with_versions_without_length_is_rebuilt) {
+  VersionsFixture f;
+  const auto position = **f.disk->content()->position(0);
+  std::string record;
+  Serde<std::int64_t>::encode(200, record);
+  Serde<std::int64_t>::encode(60'000, record);
+  const std::array changes{EngineChange{KeyLayout::kTimeKey, record}};
+  const StoreCheckpoint part{0, changes, position};
+  BOOST_REQUIRE(f.disk->content()->apply({{&part, 1}, {}}).ok());
+  f.crash(true);
+  BOOST_REQUIRE(f.start().ok());
+  BOOST_TEST(!f.begun.stores[0].rebuilt.empty());
+  BOOST_TEST((f.as_of(105) == 100));
+  f.crash(true);
+  BOOST_REQUIRE(f.start().ok());
+  BOOST_TEST(f.begun.stores[0].rebuilt.empty());
 }
 
 // A stranger's window far in the future is healed by a tombstone, which expires nothing: now or

@@ -7,6 +7,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "tests/stores/kind_fixture.h"
+#include "tests/support/kept_engine.h"
 #include "tests/support/seed.h"
 
 namespace {
@@ -119,6 +120,80 @@ BOOST_AUTO_TEST_CASE(versions_out_of_reach_leave_the_engine_at_the_next_put_and_
       BOOST_TEST((answer(store.get_as_of("k", from_millis(4900))) == Answer{{"1000", 1000}}));
     }
   }
+}
+
+// What no time in the history is answered by goes without a further put; the version in effect
+// where the history begins stays, and the latest of each key.
+BOOST_AUTO_TEST_CASE(a_key_that_is_never_put_again_keeps_what_can_be_asked_for_only) {
+  for (const auto& kind : kKindEngines) {
+    BOOST_TEST_CONTEXT("engine " << kind.name) {
+      constexpr int kKeys = 50;
+      KindFixture f{kind, layout(100), ops()};
+      Store store{f.cache()};
+      const auto key = [](int i) {
+        return std::string(static_cast<std::size_t>(i % 3), '\0') + std::to_string(i);
+      };
+      for (int time = 0; time <= 90; time += 10) {
+        for (int i = 0; i < kKeys; ++i) store.put(key(i), std::to_string(time), from_millis(time));
+      }
+      store.put("clock", "c", from_millis(150));
+      for (int round = 0; round < 2; ++round) {
+        f.commit();
+        f.checkpoint();
+        f.cache().trim();
+        const std::size_t before = f.cache().dirty().size();
+        for (int steps = 0; steps < 200; ++steps) {
+          const std::size_t dirty = f.cache().dirty().size();
+          f.cache().sweep(8);
+          BOOST_REQUIRE(f.cache().dirty().size() - dirty <= 8U);  // Bounded work.
+        }
+        BOOST_TEST(f.cache().dirty().size() - before == (round == 0 ? 5U * kKeys : 0U));
+      }
+      for (const Change& change : f.cache().prepare()) BOOST_TEST(!change.logged);
+      f.cache().committed();
+      f.checkpoint();
+      // As of 50 .. 90 each, the clock's, and the time.
+      BOOST_TEST(must(scanned(f.engine(), 0)).size() == 5U * kKeys + 2);
+      for (int i = 0; i < kKeys; ++i) {
+        BOOST_REQUIRE((answer(store.get_as_of(key(i), from_millis(55))) == Answer{{"50", 50}}));
+        BOOST_REQUIRE((answer(store.get(key(i))) == Answer{{"90", 90}}));
+        BOOST_REQUIRE(!store.get_as_of(key(i), from_millis(49)).has_value());
+      }
+      store.put("clock", "c", from_millis(100'000));
+      for (int steps = 0; steps < 200; ++steps) f.cache().sweep(8);
+      f.commit();
+      f.checkpoint();
+      BOOST_TEST(must(scanned(f.engine(), 0)).size() ==
+                 kKeys + 3U);  // Of the clock 150 and 100,000.
+      BOOST_REQUIRE((answer(store.get(key(7))) == Answer{{"90", 90}}));
+    }
+  }
+}
+
+// A read seeks: what other keys there are, and how many versions follow, makes no difference.
+BOOST_AUTO_TEST_CASE(a_read_looks_at_one_version_whatever_stands_around_it) {
+  KeptEngineFactory factory;
+  const auto engine = must(factory.open({{}, {"store"}}));
+  CacheBudget budget{0};
+  StateCache cache{*engine, 0, ops(), budget, layout(1'000'000)};
+  Store store{cache};
+  for (int i = 0; i < 300; ++i) {
+    store.put("", "empty", from_millis(i));
+    store.put("k" + std::string(static_cast<std::size_t>(i), '\0'), "other", from_millis(i));
+  }
+  store.put("", "last", from_millis(1000));
+  static_cast<void>(cache.prepare());
+  cache.committed();
+  const auto changes = cache.uncheckpointed();
+  const StoreCheckpoint part{0, changes, at(1)};
+  BOOST_REQUIRE(engine->apply({{&part, 1}, {}}).ok());
+  cache.checkpointed();
+  cache.trim();
+  factory.probe->scanned = 0;
+  BOOST_TEST((answer(store.get("")) == Answer{{"last", 1000}}));
+  BOOST_TEST((answer(store.get_as_of("", from_millis(150))) == Answer{{"empty", 150}}));
+  BOOST_TEST(!store.get("unknown").has_value());
+  BOOST_TEST(factory.probe->scanned == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(random_calls_agree_with_all_versions_ever_put) {

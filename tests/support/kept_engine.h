@@ -21,8 +21,28 @@ struct EngineProbe {
   std::size_t keys_of_multi_gets = 0;
   std::size_t applies = 0;
   std::size_t scans = 0;
+  std::size_t scanned = 0;  // Entries that scans have moved on from.
   std::optional<Status> fail_reads;
   std::optional<Status> fail_apply;
+};
+
+/// Counts the steps of a scan.
+class CountedScan final : public EngineScan {
+ public:
+  CountedScan(std::unique_ptr<EngineScan> scan, std::shared_ptr<EngineProbe> probe)
+      : scan_(std::move(scan)), probe_(std::move(probe)) {}
+  bool valid() const override { return scan_->valid(); }
+  void next() override {
+    ++probe_->scanned;
+    scan_->next();
+  }
+  std::string_view key() const override { return scan_->key(); }
+  std::string_view value() const override { return scan_->value(); }
+  Status status() const override { return scan_->status(); }
+
+ private:
+  std::unique_ptr<EngineScan> scan_;
+  std::shared_ptr<EngineProbe> probe_;
 };
 
 /// A memory engine whose content outlives its closing, as that of a disk does. Counts calls and can
@@ -47,7 +67,9 @@ class KeptEngine final : public Engine {
   Result<std::unique_ptr<EngineScan>> scan(StoreIndex store, std::optional<std::string_view> from,
                                            std::optional<std::string_view> to) override {
     ++probe_->scans;
-    return content_->scan(store, from, to);
+    auto scan = content_->scan(store, from, to);
+    if (!scan) return scan;
+    return std::unique_ptr<EngineScan>{std::make_unique<CountedScan>(*std::move(scan), probe_)};
   }
   Status apply(const Checkpoint& checkpoint) override {
     ++probe_->applies;

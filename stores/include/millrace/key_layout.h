@@ -38,12 +38,16 @@ enum class TtlClock : std::uint8_t {
 ///     key-value  key                                        key
 ///     window     key || i64 start || u32 sequence           segment of the start || log key
 ///     session    key || i64 end || i64 start                segment of the end || log key
-///     versioned  key, at the version's record timestamp     key || the timestamp, later ones first
+///     versioned  key, at the version's record timestamp     u32 length || key || the timestamp,
+///                                                           later ones first
 ///
 /// Integers are big-endian. A segment is an i64 with its sign bit flipped, so that negative ones
 /// sort first: the time divided by the length of a segment, rounded down. Segments make expiry one
 /// erasure of all keys below a bound. No segment holds both negative and other times, so within one
 /// the log keys of a key are in the order of their times.
+///
+/// The length of the key keeps its versions together: no other key's stand between, whatever bytes
+/// that one begins with.
 ///
 /// A store that expires observes time: the latest time (start, end, version) ever put, whether or
 /// not it is still there. Reads and expiry count back from it. The engine keeps it under
@@ -146,6 +150,10 @@ class KeyLayout {
     return time >= live_from(observed);
   }
 
+  /// Whether entries go one by one, found by a pass over the store: keys by their time to live,
+  /// versions when no time in the history can be answered by them any more.
+  [[nodiscard]] bool needs_passes() const { return has_ttl() || kind_ == StoreKind::kVersioned; }
+
   /// All engine keys below it have expired. Precondition: `expires()`.
   [[nodiscard]] std::string expired_below(std::int64_t observed) const {
     return segment_prefix(segment_of(live_from(observed)));
@@ -153,7 +161,8 @@ class KeyLayout {
 
   /// What stands under kTimeKey.
   [[nodiscard]] std::string time_record(std::int64_t observed) const;
-  /// The observed time; nullopt for other bytes, and where segments have had another length.
+  /// The observed time; nullopt for other bytes, where segments have had another length, and for
+  /// engines whose versions have no length before them.
   [[nodiscard]] std::optional<std::int64_t> observed_time(std::string_view record) const;
 
   static constexpr std::size_t kTimestampBytes = sizeof(std::int64_t);

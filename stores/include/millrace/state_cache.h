@@ -165,7 +165,18 @@ class StateCache {
 
   /// Entries with from <= key <= to, both inclusive; an absent end is open. Keys are engine keys; a store that observes
   /// time needs a `from` (its first key is not an entry).
-  std::unique_ptr<StateScan> scan(std::optional<std::string_view> from, std::optional<std::string_view> to);
+  std::unique_ptr<StateScan> scan(std::optional<std::string_view> from,
+                                  std::optional<std::string_view> to) {
+    return scan(from, to, Extent::kAll);
+  }
+  /// How much of a range is wanted.
+  enum class Extent : std::uint8_t {
+    kAll,
+    kFirst,  ///< Its first entry only: a seek, whose work does not grow with what follows. Do not
+             ///< call `next()`.
+  };
+  std::unique_ptr<StateScan> scan(std::optional<std::string_view> from,
+                                  std::optional<std::string_view> to, Extent extent);
 
   // --- Reads by others, between records: nothing enters the cache ---
 
@@ -189,15 +200,16 @@ class StateCache {
   /// Something with this time is about to be put. False: it has expired, which is counted; do not put it.
   [[nodiscard]] bool observe(std::int64_t time);
 
-  // --- Time to live, of stores whose layout has one ---
+  // --- What goes one by one: keys with a time to live, and old versions ---
 
-  /// Tells the time by which entries expire: the task's stream time, or the wall clock's, which
-  /// then is the timestamp of all writes too. Called by Task before each record, commit and query.
-  /// Goes back with a record that is skipped only.
+  /// Of a time to live: tells the time by which entries expire: the task's stream time, or the wall
+  /// clock's, which then is the timestamp of all writes too. Called by Task before each record,
+  /// commit and query. Goes back with a record that is skipped only.
   void set_time(Timestamp now);
   /// Looks at up to `entries_max` entries in a pass over the whole store and removes those whose
-  /// time is over. No pass begins before some entry can have expired: the one before has seen when
-  /// the earliest was written. Called between records. May throw StoreFailure.
+  /// time is over, or the versions that no time in the history is answered by. No pass begins
+  /// before there can be one: the one before has seen which is the next to go. Called between
+  /// records. May throw StoreFailure.
   void sweep(std::size_t entries_max);
   /// Removes what has changed since the last `prepare` and is over by now.
   void expire_changed();

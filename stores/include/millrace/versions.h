@@ -36,8 +36,8 @@ class Versions {
   StateEntry* prepare_put(std::string_view key, std::int64_t time);
 
  private:
-  [[nodiscard]] std::unique_ptr<StateScan> down_from(std::string_view key, std::int64_t time) const;
-  void skip_others(StateScan& scan, std::string_view key) const;
+  [[nodiscard]] std::unique_ptr<StateScan> down_from(std::string_view key, std::int64_t time,
+                                                     StateCache::Extent extent) const;
   void drop_unreachable(std::string_view key);
 
   StateCache* cache_;
