@@ -83,6 +83,7 @@ class Adding final : public Processor<std::string, std::int64_t, std::string, st
 
 BOOST_AUTO_TEST_SUITE(ttl)
 
+// KF-25
 BOOST_AUTO_TEST_CASE(by_event_time_a_count_ends_with_a_tombstone_and_begins_anew) {
   const Topology topology = counting(StoreOptions{"counts"}.ttl(kTtl));
   TestDriver driver{topology};
@@ -189,7 +190,7 @@ BOOST_AUTO_TEST_CASE(a_skipped_record_lets_no_key_expire) {
   BOOST_TEST(expired_keys(driver) == 0);
 }
 
-// Restored from the changelog alone or from a checkpoint: gone at the same time as without.
+// KF-27: restored from the changelog alone or from a checkpoint: gone at the same time as without.
 BOOST_AUTO_TEST_CASE(a_restart_keeps_the_time_at_which_a_key_is_over) {
   for (const bool disk : {false, true}) {
     for (const auto clock : {TtlClock::kEventTime, TtlClock::kWallClock}) {
@@ -225,7 +226,7 @@ BOOST_AUTO_TEST_CASE(a_restart_keeps_the_time_at_which_a_key_is_over) {
   }
 }
 
-// Crashes at every step, the disk kept and lost in turn: neither loses a key nor revives one.
+// KF-29: crashes at every step, the disk kept and lost in turn: neither loses a key nor revives one.
 void random_life(std::uint64_t seed, TtlClock clock, bool disk) {
   std::mt19937_64 random{seed};
   const auto below = [&](std::uint64_t end) { return random() % end; };

@@ -6,25 +6,20 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <vector>
 
 #include <boost/test/unit_test.hpp>
 
 #include "millrace/engine.h"
 #include "millrace/state_cache.h"
+#include "tests/stores/engine_kinds.h"
 #include "tests/stores/engine_model.h"
 
 namespace millrace::testing {
 
-/// An engine that stores of all kinds are tried with.
-struct KindEngine {
-  const char* name;
-  std::shared_ptr<EngineFactory> (*make)();
-};
-
-inline constexpr std::array kKindEngines{
-    KindEngine{"memory", [] { return engines::memory(); }},
-    KindEngine{"rocksdb", [] { return engines::rocksdb(); }},
-};
+/// The engines that stores of all kinds are tried with.
+using KindEngine = EngineKind;
+inline const std::vector<KindEngine> kKindEngines = engine_kinds();
 
 /// A cache of one layout over an engine, with the steps a task makes.
 class KindFixture {
@@ -55,7 +50,7 @@ class KindFixture {
     if (factory_->persistent()) {
       BOOST_REQUIRE(engine_->close().ok());
       engine_.reset();
-      engine_ = must(factory_->open({directory_.path(), {"store"}}));
+      engine_ = must(factory_->open({directory_.path(), {"store"}, "kinds", task_}));
     }
     cache_.emplace(*engine_, 0, ops_, budget_, layout_);
   }
@@ -73,6 +68,8 @@ class KindFixture {
       case 4:
         if (random() % 8 == 0) reopen();
         return;
+      case 5:
+        return cache_->sweep(1 + random() % 6);
       default:
         return;
     }
@@ -80,11 +77,14 @@ class KindFixture {
 
  private:
   void open() {
-    engine_ = must(factory_->open({directory_.path(), {"store"}}));
+    static int count = 0;
+    task_ = "0_" + std::to_string(++count);
+    engine_ = must(factory_->open({directory_.path(), {"store"}, "kinds", task_}));
     cache_.emplace(*engine_, 0, ops_, budget_, layout_);
   }
 
   TemporaryDirectory directory_;
+  std::string task_;
   const KeyLayout layout_;
   const ValueOps& ops_;
   std::shared_ptr<EngineFactory> factory_;

@@ -298,6 +298,7 @@ using Logged = std::vector<std::pair<std::string, bool>>;
 
 BOOST_AUTO_TEST_SUITE(ttl)
 
+// KF-1, KF-2
 BOOST_AUTO_TEST_CASE(keys_are_there_for_their_time_on_every_engine_whatever_is_lost) {
   for (const EngineKind& kind : engine_kinds()) {
     const std::size_t seeds = kind.name == "memory" ? 600 : 25;
@@ -401,6 +402,25 @@ BOOST_AUTO_TEST_CASE(a_store_without_expired_keys_costs_nothing) {
   f.checkpoint();
   for (int i = 0; i < 50; ++i) f.cache->sweep(1000);  // Time stands still.
   BOOST_TEST(f.factory.probe->scans == scans + 1);
+}
+
+// Eviction moves the last entry of the cache to where the pass has been already.
+BOOST_AUTO_TEST_CASE(a_key_that_moves_in_the_cache_during_a_pass_is_not_forgotten) {
+  Fixture f;
+  f.tell_time(1050);
+  f.store->put("a", "1");
+  static_cast<void>(f.commit());
+  f.checkpoint();
+  f.now = from_millis(1000);
+  f.store->put("b", "late");
+  f.cache->sweep(1);  // Sees `a` in the engine ...
+  f.cache->sweep(1);  // ... and passes it in the cache, where `b` is the next.
+  f.cache->trim();
+  BOOST_REQUIRE(f.cache->figures().entries == 1U);
+  f.cache->sweep(1);
+  f.tell_time(1100);
+  f.cache->sweep(10);
+  BOOST_TEST((f.commit() == Logged{{"b", true}}));
 }
 
 BOOST_AUTO_TEST_CASE(prefetched_keys_and_scans_leave_out_what_has_expired) {
