@@ -57,7 +57,7 @@ BOOST_AUTO_TEST_CASE(what_would_lose_state_is_warned_of) {
 
 StoreSpec store_with(const ChangelogOptions& changelog) {
   return {StoreOptions{"accounts"}.changelog(changelog), &value_ops<std::int64_t>(),
-          &key_ops<std::string>()};
+          &key_ops<std::string>(), KeyLayout{}};
 }
 
 // KF-21, KF-22, KF-13

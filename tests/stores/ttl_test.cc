@@ -447,6 +447,37 @@ BOOST_AUTO_TEST_CASE(prefetched_keys_and_scans_leave_out_what_has_expired) {
   BOOST_TEST((f.commit() == Logged{{"a", true}}));  // Found on the way: removed.
 }
 
+// Queries read beside the cache: what is over is shown to them neither from it, nor from a commit
+// that the engine lacks, nor from the engine.
+BOOST_AUTO_TEST_CASE(queries_of_both_levels_leave_out_what_has_expired) {
+  Fixture f;
+  f.tell_time(1000);
+  f.store->put("a", "1");
+  f.tell_time(1050);
+  f.store->put("b", "2");
+  const auto shown = [&] {
+    for (const auto level : {ReadLevel::kLatest, ReadLevel::kCommitted}) {
+      BOOST_TEST(!f.cache->read("a", level).has_value());
+      BOOST_TEST(f.cache->read("b", level).has_value());
+      std::optional<std::string> end;
+      const auto scan = f.cache->scan_part({}, {}, level, 10, &end);
+      BOOST_REQUIRE(scan->valid());
+      BOOST_TEST(scan->key() == "b");
+      scan->next();
+      BOOST_TEST(!scan->valid());
+    }
+  };
+  static_cast<void>(f.commit());
+  f.tell_time(1100);
+  shown();
+  f.store->put("b", "3");  // Live and committed differ.
+  shown();
+  static_cast<void>(f.commit());
+  f.checkpoint();
+  f.cache->trim();
+  shown();
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
