@@ -117,6 +117,9 @@ GroupEvent GroupMember::poll(std::chrono::milliseconds timeout) {
       if (!kafka_fatal_status(client_.get(), "group membership").ok()) {
         result.kind = GroupEvent::Kind::kFatal;
         result.error = kafka_fatal_status(client_.get(), "group membership");
+      } else if (error == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
+        // librdkafka would ask again for ever, and the instance wait for an assignment.
+        result.kind = GroupEvent::Kind::kFatal;
       } else {
         constexpr int kSyslogWarning = 4;
         client_.context().log(kSyslogWarning, "MEMBER", result.error.message());

@@ -188,6 +188,26 @@ BOOST_AUTO_TEST_CASE(a_changelog_one_may_not_use_is_an_error_that_names_the_miss
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_group_one_may_not_join_ends_the_app_and_names_the_missing_acl) {
+  OwnBroker broker{kAuthorizer};
+  CountJob job{1, broker.address()};
+  Acls acls{job};
+  acls.forbid(RD_KAFKA_RESOURCE_GROUP, job.application, RD_KAFKA_ACL_OPERATION_READ);
+  LogLines log;
+  {
+    App app{count_topology(job), count_config(job, "one", log)};
+    app.start();
+    const std::string error = end_of(app);
+    BOOST_TEST(error.find("the ACL that allows Read on group " + job.application +
+                          " is missing") != std::string::npos,
+               error);
+  }
+  acls.forget(RD_KAFKA_RESOURCE_GROUP, job.application);
+  App app{count_topology(job), count_config(job, "one", log)};
+  app.start();
+  BOOST_TEST(app.wait_for(AppState::kRunning, seconds{30}));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
