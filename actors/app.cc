@@ -30,7 +30,8 @@ struct ActorSystem {
   caf::actor_system_config& configured(std::size_t threads) {
     if (threads > 0) settings.set("scheduler.max-threads", threads);
     settings.set("scheduler.max-throughput", kThroughputMax);
-    settings.set("scheduler.policy", caf::atom("sharing"));  // An idle service costs next to nothing.
+    settings.set("scheduler.policy",
+                 caf::atom("sharing"));  // An idle service costs next to nothing.
     return settings;
   }
 
@@ -59,7 +60,8 @@ struct App::Impl {
 
   void start() {
     if (started) throw ConfigError("start() was called before; one App object runs once");
-    if (auto problems = context->config.problems(); !problems.empty()) throw ConfigError(joined(problems));
+    if (auto problems = context->config.problems(); !problems.empty())
+      throw ConfigError(joined(problems));
     for (const auto& warning : context->config.warnings()) context->log.warn(warning);
     // The HTTP port first: a taken one is known at once.
     if (!context->config.http.empty()) {
@@ -92,8 +94,10 @@ struct App::Impl {
     if (!system) return;
     caf::anon_send(supervisor, stop_atom::value);
     if (!context->board.wait_for_end(context->config.shutdown_timeout)) {
-      context->log.error("not stopped after " + std::to_string(context->config.shutdown_timeout.count()) +
-                         " ms; waiting for the actors all the same. What is not committed will be processed again");
+      context->log.error("not stopped after " +
+                         std::to_string(context->config.shutdown_timeout.count()) +
+                         " ms; waiting for the actors all the same. What is not committed will be "
+                         "processed again");
     }
     gateway.reset();
     supervisor = nullptr;
@@ -102,7 +106,8 @@ struct App::Impl {
     release();
   }
 
-  // What belongs to one run, in the order of dependence: the state directory is free for others at the end.
+  // What belongs to one run, in the order of dependence: the state directory is free for others at
+  // the end.
   void release() {
     context->data.reset();
     context->sink.reset();
@@ -133,7 +138,8 @@ int App::run() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
-  // Blocked before any thread is started, so that all of them inherit it and sigtimedwait below gets the signal.
+  // Blocked before any thread is started, so that all of them inherit it and sigtimedwait below
+  // gets the signal.
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   const std::string& name = impl_->context->config.application_id;
   impl_->context->stop_asked = [] {
@@ -181,14 +187,18 @@ std::string App::metrics_text() const { return impl_->context->registry.text(); 
 
 std::string App::status_json() const { return millrace::status_json(*impl_->context); }
 
-std::string App::http_address() const { return impl_->gateway ? impl_->gateway->address() : std::string{}; }
+std::string App::http_address() const {
+  return impl_->gateway ? impl_->gateway->address() : std::string{};
+}
 
-void App::check_store(const std::string& name, const ValueOps& value, const KeyOps& key, StoreKind kind) const {
+void App::check_store(const std::string& name, const ValueOps& value, const KeyOps& key,
+                      StoreKind kind) const {
   const auto& graph = *impl_->context->graph;
   const auto place = graph.find_store(name);
   if (!place) {
     std::string known;
-    for (const auto& store : graph.stores()) known += (known.empty() ? "" : ", ") + store.options.name();
+    for (const auto& store : graph.stores())
+      known += (known.empty() ? "" : ", ") + store.options.name();
     throw UnknownStoreError("there is no store '" + name + "'; the topology has: " + known);
   }
   check_store_types(graph.stores()[*place], value, key, kind);

@@ -25,7 +25,8 @@ std::optional<TaskHandle> TaskDirectory::find(TaskId id) const {
   return found->second;
 }
 
-std::vector<std::pair<TaskId, TaskHandle>> TaskDirectory::of_subtopology(std::int32_t subtopology) const {
+std::vector<std::pair<TaskId, TaskHandle>> TaskDirectory::of_subtopology(
+    std::int32_t subtopology) const {
   const std::lock_guard lock{mutex_};
   std::vector<std::pair<TaskId, TaskHandle>> tasks;
   for (const auto& [id, handle] : tasks_) {

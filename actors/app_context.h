@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,14 +35,16 @@ class TaskDirectory {
   void remove(TaskId id);
   void clear();
   [[nodiscard]] std::optional<TaskHandle> find(TaskId id) const;
-  [[nodiscard]] std::vector<std::pair<TaskId, TaskHandle>> of_subtopology(std::int32_t subtopology) const;
+  [[nodiscard]] std::vector<std::pair<TaskId, TaskHandle>> of_subtopology(
+      std::int32_t subtopology) const;
 
  private:
   mutable std::mutex mutex_;
   std::map<TaskId, TaskHandle> tasks_;
 };
 
-/// What the actors of one App share. Made before the actor system, destroyed after it. What is not const is thread-safe.
+/// What the actors of one App share. Made before the actor system, destroyed after it. What is not
+/// const is thread-safe.
 struct AppContext {
   AppContext(Config the_config, std::shared_ptr<const Graph> the_graph)
       : config(std::move(the_config)),
@@ -70,7 +72,8 @@ struct AppContext {
   std::uint64_t cluster = 0;
   std::shared_ptr<EngineFactory> engine;
   std::unique_ptr<Producer> producer;
-  std::size_t producer_queue_high = 0;  // Tasks take no records while more than this wait to be sent.
+  std::size_t producer_queue_high =
+      0;  // Tasks take no records while more than this wait to be sent.
   std::unique_ptr<KafkaSink> sink;
   std::unique_ptr<DataConsumer> data;
 

@@ -7,6 +7,7 @@
 namespace millrace {
 
 /// App::backup: one message to each task, one after the other. Blocks. Throws BackupError.
-BackupReport make_backup(AppContext& app, const std::filesystem::path& directory, const BackupListener& listener);
+BackupReport make_backup(AppContext& app, const std::filesystem::path& directory,
+                         const BackupListener& listener);
 
 }  // namespace millrace

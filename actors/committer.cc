@@ -10,24 +10,29 @@ namespace millrace {
 namespace {
 
 constexpr std::chrono::milliseconds kPollWait{10};  // Also how long a message may wait.
-// A task that is busy with one batch, or blocked on a full producer, answers late; this is when it is given up.
+// A task that is busy with one batch, or blocked on a full producer, answers late; this is when it
+// is given up.
 constexpr std::chrono::seconds kPrepareTimeout{300};
-// Longer than any broker outage that is to be survived: Membership answers when the outcome is definite.
+// Longer than any broker outage that is to be survived: Membership answers when the outcome is
+// definite.
 constexpr std::chrono::seconds kOutcomeTimeout{24 * 3600};
 
 }  // namespace
 
-Committer::Committer(caf::actor_config& config, std::shared_ptr<AppContext> app, SupervisorHandle supervisor,
-                     MembershipHandle membership)
+Committer::Committer(caf::actor_config& config, std::shared_ptr<AppContext> app,
+                     SupervisorHandle supervisor, MembershipHandle membership)
     : Base(config) {
   state.app = std::move(app);
   state.supervisor = std::move(supervisor);
   state.membership = std::move(membership);
-  state.commits = &state.app->registry.counter("millrace_commits_total", "Commits of tasks.", {{"result", "ok"}});
-  state.failures = &state.app->registry.counter("millrace_commits_total", "Commits of tasks.", {{"result", "failed"}});
-  state.duration = &state.app->registry.histogram("millrace_commit_duration_seconds",
-                                                  "From asking a task for its changes to their offsets being committed.",
-                                                  {}, metrics::duration_bounds());
+  state.commits = &state.app->registry.counter("millrace_commits_total", "Commits of tasks.",
+                                               {{"result", "ok"}});
+  state.failures = &state.app->registry.counter("millrace_commits_total", "Commits of tasks.",
+                                                {{"result", "failed"}});
+  state.duration = &state.app->registry.histogram(
+      "millrace_commit_duration_seconds",
+      "From asking a task for its changes to their offsets being committed.", {},
+      metrics::duration_bounds());
   install_handlers(this, state.app->log);
 }
 
@@ -107,9 +112,11 @@ void Committer::prepare(CommitterState::Member& member) {
   member.again = false;
   member.began = state.app->clock.elapsed();
   request(member.info.handle, kPrepareTimeout, prepare_atom::value)
-      .then([this, task = member.info.task](const Prepared& prepared) { on_prepared(task, prepared); },
+      .then([this,
+             task = member.info.task](const Prepared& prepared) { on_prepared(task, prepared); },
             [this, task = member.info.task](const caf::error&) {
-              failed(task, Status::unavailable("task " + to_string(task.id) + " did not prepare its commit in time"));
+              failed(task, Status::unavailable("task " + to_string(task.id) +
+                                               " did not prepare its commit in time"));
             });
 }
 
@@ -145,10 +152,12 @@ void Committer::commit_answered() {
   }
   for (const auto& [task, status] : failures) failed(task, status);
   if (requests->empty()) return;
-  request(state.membership, kOutcomeTimeout, commit_atom::value, CommitRequests{std::move(requests)})
+  request(state.membership, kOutcomeTimeout, commit_atom::value,
+          CommitRequests{std::move(requests)})
       .then([this, tasks](const CommitResults& results) { on_results(tasks, *results); },
             [this, tasks](const caf::error&) {
-              for (const auto& [task, point] : tasks) failed(task, Status::cancelled("the group membership has ended"));
+              for (const auto& [task, point] : tasks)
+                failed(task, Status::cancelled("the group membership has ended"));
             });
 }
 
@@ -163,8 +172,10 @@ void Committer::on_results(const std::vector<std::pair<TaskRef, CommitPoint>>& t
       continue;
     }
     state.commits->add();
-    state.duration->observe(std::chrono::duration<double>(state.app->clock.elapsed() - member->began).count());
-    send(member->info.handle, committed_atom::value, std::shared_ptr<const CommitPoint>{std::make_shared<CommitPoint>(point)});
+    state.duration->observe(
+        std::chrono::duration<double>(state.app->clock.elapsed() - member->began).count());
+    send(member->info.handle, committed_atom::value,
+         std::shared_ptr<const CommitPoint>{std::make_shared<CommitPoint>(point)});
     member->phase = CommitterState::Phase::kIdle;
     if (member->again) {
       prepare(*member);

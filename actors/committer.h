@@ -48,10 +48,11 @@ struct CommitterState {
   metrics::Histogram* duration = nullptr;
 };
 
-/// Drives the commits of all tasks: prepare, acknowledged, offsets, kept; and serves the producer's delivery reports.
+/// Drives the commits of all tasks: prepare, acknowledged, offsets, kept; and serves the producer's
+/// delivery reports.
 ///
-/// Detached. At-least-once: each task commits on its own, one commit in flight per task; those that are ready at the same
-/// moment share one request.
+/// Detached. At-least-once: each task commits on its own, one commit in flight per task; those that
+/// are ready at the same moment share one request.
 class Committer final : public CommitterHandle::stateful_base<CommitterState> {
  public:
   using Base = CommitterHandle::stateful_base<CommitterState>;
@@ -64,7 +65,8 @@ class Committer final : public CommitterHandle::stateful_base<CommitterState> {
   void prepare(CommitterState::Member& member);
   void on_prepared(TaskRef task, const Prepared& prepared);
   void commit_answered();
-  void on_results(const std::vector<std::pair<TaskRef, CommitPoint>>& tasks, const std::vector<Status>& results);
+  void on_results(const std::vector<std::pair<TaskRef, CommitPoint>>& tasks,
+                  const std::vector<Status>& results);
   void finished(TaskRef task);
   void drop(TaskRef task);
   void failed(TaskRef task, const Status& status);

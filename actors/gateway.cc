@@ -23,7 +23,9 @@ constexpr int kUnavailable = 503;
 constexpr std::string_view kEndpoints =
     "/metrics, /livez, /readyz, /startupz, /status, /topology, /stores/NAME/KEY";
 
-HttpResponse text(int status, std::string body) { return {status, "text/plain; charset=utf-8", std::move(body), {}}; }
+HttpResponse text(int status, std::string body) {
+  return {status, "text/plain; charset=utf-8", std::move(body), {}};
+}
 
 namespace base64 = boost::beast::detail::base64;
 
@@ -42,7 +44,8 @@ std::optional<std::string> base64_decoded(std::string encoded) {
   std::string out(base64::decoded_size(encoded.size()) + 3, '\0');
   const auto [written, taken] = base64::decode(out.data(), encoded.data(), encoded.size());
   // It stops at what it does not know; only padding may be left.
-  if (encoded.find_first_not_of('=', taken) != std::string::npos || encoded.size() - taken > 2) return std::nullopt;
+  if (encoded.find_first_not_of('=', taken) != std::string::npos || encoded.size() - taken > 2)
+    return std::nullopt;
   out.resize(written);
   return out;
 }
@@ -56,11 +59,13 @@ HttpResponse live(const AppContext& app) {
 
 HttpResponse ready(const AppContext& app) {
   const AppState state = app.board.app_state();
-  return text(state == AppState::kRunning ? kOk : kUnavailable, std::string{to_string(state)} + "\n");
+  return text(state == AppState::kRunning ? kOk : kUnavailable,
+              std::string{to_string(state)} + "\n");
 }
 
 HttpResponse started(const AppContext& app) {
-  return text(app.board.was_running() ? kOk : kUnavailable, std::string{to_string(app.board.app_state())} + "\n");
+  return text(app.board.was_running() ? kOk : kUnavailable,
+              std::string{to_string(app.board.app_state())} + "\n");
 }
 
 // The value as JSON where its type has that, else in base64.
@@ -68,7 +73,8 @@ void put_value(const StoreSpec& spec, const StoredEntry& entry, nlohmann::json& 
   const ValueOps& ops = *spec.value;
   body["timestamp"] = to_millis(entry.timestamp);
   if (ops.to_json != nullptr) {
-    const auto room = std::make_unique_for_overwrite<std::max_align_t[]>(ops.size / sizeof(std::max_align_t) + 1);
+    const auto room =
+        std::make_unique_for_overwrite<std::max_align_t[]>(ops.size / sizeof(std::max_align_t) + 1);
     if (ops.decode(entry.value, room.get()).ok()) {
       body["value"] = nlohmann::json::parse(ops.to_json(room.get()), nullptr, false);
       ops.destroy(room.get());
@@ -77,7 +83,8 @@ void put_value(const StoreSpec& spec, const StoredEntry& entry, nlohmann::json& 
   }
   // Of a version: without the byte that says whether it has a value.
   const std::string_view value{entry.value};
-  const std::string_view bytes = spec.layout.kind() == StoreKind::kVersioned ? value.substr(1) : value;
+  const std::string_view bytes =
+      spec.layout.kind() == StoreKind::kVersioned ? value.substr(1) : value;
   body["value_base64"] = base64_encoded(bytes);
   body["value_bytes"] = bytes.size();
 }
@@ -102,7 +109,8 @@ nlohmann::json found_json(const StoreSpec& spec, const ReadPage& page) {
 }
 
 bool is_deleted_version(const StoreSpec& spec, const StoredEntry& entry) {
-  return spec.layout.kind() == StoreKind::kVersioned && entry.value.starts_with(KeyLayout::kDeletedVersion);
+  return spec.layout.kind() == StoreKind::kVersioned &&
+         entry.value.starts_with(KeyLayout::kDeletedVersion);
 }
 
 // Sets what the query of the URL says beside the key; what is wrong with it, else empty.
@@ -110,14 +118,16 @@ std::string read_options(const HttpRequest& request, ReadRequest& read) {
   for (const auto& [name, value] : request.query) {
     if (name == "key") continue;
     if (name == "level") {
-      if (value != "latest" && value != "committed") return "level is latest or committed, not '" + value + "'";
+      if (value != "latest" && value != "committed")
+        return "level is latest or committed, not '" + value + "'";
       read.level = value == "latest" ? ReadLevel::kLatest : ReadLevel::kCommitted;
       continue;
     }
     std::int64_t* const target = name == "from"                    ? &read.time_from
                                  : name == "to" || name == "as_of" ? &read.time_to
                                                                    : nullptr;
-    if (target == nullptr) return "there is no parameter '" + name + "'; there are key, level, from, to and as_of";
+    if (target == nullptr)
+      return "there is no parameter '" + name + "'; there are key, level, from, to and as_of";
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), *target);
     if (error != std::errc{} || end != value.data() + value.size()) {
       return name + " is a time in milliseconds, not '" + value + "'";
@@ -129,7 +139,8 @@ std::string read_options(const HttpRequest& request, ReadRequest& read) {
 void store_entry(AppContext& app, const HttpRequest& request, const HttpRespond& respond) {
   const std::string& name = request.segments[1];
   const auto place = app.graph->find_store(name);
-  if (!place) return respond(http_error(kNotFound, "unknown_store", "there is no store '" + name + "'"));
+  if (!place)
+    return respond(http_error(kNotFound, "unknown_store", "there is no store '" + name + "'"));
   const StoreSpec& spec = app.graph->stores()[*place];
 
   ReadRequest read;
@@ -146,10 +157,12 @@ void store_entry(AppContext& app, const HttpRequest& request, const HttpRespond&
     read.key = spec.key->from_text(key_text);
   }
   if (!read.key) {
-    return respond(http_error(kBadRequest, "bad_key",
-                              "'" + key_text + "' is no key of store '" + name +
-                                  "': text and decimal integers are written as they are, other keys as "
-                                  "/stores/" + name + "?key=base64:..."));
+    return respond(
+        http_error(kBadRequest, "bad_key",
+                   "'" + key_text + "' is no key of store '" + name +
+                       "': text and decimal integers are written as they are, other keys as "
+                       "/stores/" +
+                       name + "?key=base64:..."));
   }
   if (const auto wrong = read_options(request, read); !wrong.empty()) {
     return respond(http_error(kBadRequest, "bad_parameter", wrong));
@@ -163,13 +176,18 @@ void store_entry(AppContext& app, const HttpRequest& request, const HttpRespond&
     }
     const auto& entries = answer->page.entries;
     const bool more = spec.layout.expires() && answer->page.resume;
-    if ((entries.empty() && !more) || (!entries.empty() && is_deleted_version(spec, entries.front()))) {
-      return respond(http_error(kNotFound, "no_such_key", "store '" + name + "' has no key '" + key_text + "'"));
+    if ((entries.empty() && !more) ||
+        (!entries.empty() && is_deleted_version(spec, entries.front()))) {
+      return respond(http_error(kNotFound, "no_such_key",
+                                "store '" + name + "' has no key '" + key_text + "'"));
     }
     auto body = found_json(spec, answer->page);
     body["store"] = name;
     body["key"] = key_text;
-    respond({kOk, "application/json", body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), {}});
+    respond({kOk,
+             "application/json",
+             body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
+             {}});
   });
 }
 
@@ -186,18 +204,21 @@ void handle(AppContext& app, const HttpRequest& request, const HttpRespond& resp
     if (first == "status") return respond({kOk, "application/json", status_json(app), {}});
     if (first == "topology") return respond(text(kOk, app.graph->describe()));
   }
-  if (first == "stores" && (path.size() == 2 || path.size() == 3)) return store_entry(app, request, respond);
-  respond(http_error(kNotFound, "not_found", "there is nothing at '" + request.path + "'; try " + std::string{kEndpoints}));
+  if (first == "stores" && (path.size() == 2 || path.size() == 3))
+    return store_entry(app, request, respond);
+  respond(http_error(kNotFound, "not_found",
+                     "there is nothing at '" + request.path + "'; try " + std::string{kEndpoints}));
 }
 
 nlohmann::json task_json(TaskId id, const TaskStatus& task) {
   nlohmann::json inputs = nlohmann::json::array();
   for (const auto& input : task.inputs) {
-    inputs.push_back({{"topic", input.partition.topic},
-                      {"partition", input.partition.partition},
-                      {"position", input.position},
-                      {"committed", input.committed},
-                      {"lag", input.lag < 0 ? nlohmann::json(nullptr) : nlohmann::json(input.lag)}});
+    inputs.push_back(
+        {{"topic", input.partition.topic},
+         {"partition", input.partition.partition},
+         {"position", input.position},
+         {"committed", input.committed},
+         {"lag", input.lag < 0 ? nlohmann::json(nullptr) : nlohmann::json(input.lag)}});
   }
   nlohmann::json stores = nlohmann::json::array();
   for (const auto& store : task.stores) {
@@ -205,13 +226,14 @@ nlohmann::json task_json(TaskId id, const TaskStatus& task) {
                       {"engine", store.engine},
                       {"entries_estimate", store.entries},
                       {"disk_bytes", store.disk_bytes},
-                      {"restore", {{"position", store.restore_position},
-                                   {"end", store.restore_end},
-                                   {"remaining", store.restore_end - store.restore_position},
-                                   {"eta_s", store.restore_eta_s}}}});
+                      {"restore",
+                       {{"position", store.restore_position},
+                        {"end", store.restore_end},
+                        {"remaining", store.restore_end - store.restore_position},
+                        {"eta_s", store.restore_eta_s}}}});
   }
-  return {{"id", to_string(id)},   {"state", to_string(task.state)}, {"inputs", inputs},
-          {"stores", stores},      {"restarts", task.restarts},      {"error", task.error}};
+  return {{"id", to_string(id)}, {"state", to_string(task.state)}, {"inputs", inputs},
+          {"stores", stores},    {"restarts", task.restarts},      {"error", task.error}};
 }
 
 }  // namespace
@@ -240,9 +262,9 @@ Result<std::unique_ptr<Gateway>> Gateway::start(AppContext& app) {
   options.address = where->first;
   options.port = where->second;
   options.on_error = [&app](const std::string& what) { app.log.warn("HTTP: " + what); };
-  auto server = HttpServer::start(std::move(options), [&app](const HttpRequest& request, HttpRespond respond) {
-    handle(app, request, respond);
-  });
+  auto server = HttpServer::start(
+      std::move(options),
+      [&app](const HttpRequest& request, HttpRespond respond) { handle(app, request, respond); });
   if (!server) return server.error();
   const std::string& host = (*server)->address();
   const std::string shown = host.find(':') == std::string::npos ? host : "[" + host + "]";

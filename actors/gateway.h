@@ -9,12 +9,14 @@
 
 namespace millrace {
 
-/// The HTTP face of an App: /metrics, /livez, /readyz, /startupz, /status, /topology, /stores/NAME/KEY. Read-only.
+/// The HTTP face of an App: /metrics, /livez, /readyz, /startupz, /status, /topology,
+/// /stores/NAME/KEY. Read-only.
 ///
 /// Its own thread; asks tasks by message and never blocks.
 class Gateway {
  public:
-  /// Listens at `config.http`. invalid_argument if the address cannot be had. `app` must outlive the gateway.
+  /// Listens at `config.http`. invalid_argument if the address cannot be had. `app` must outlive
+  /// the gateway.
   static Result<std::unique_ptr<Gateway>> start(AppContext& app);
 
   /// "127.0.0.1:8080".

@@ -9,11 +9,14 @@
 namespace millrace {
 
 void install_handlers(caf::scheduled_actor* self, const Log& log) {
-  self->set_default_handler([&log, name = std::string{self->name()}](caf::scheduled_actor*, caf::message_view&) -> caf::result<caf::message> {
-    log.error("actor " + name + ": unexpected message");
-    return caf::sec::unexpected_message;
-  });
-  self->set_exception_handler([&log, name = std::string{self->name()}](caf::scheduled_actor*, std::exception_ptr& thrown) -> caf::error {
+  self->set_default_handler(
+      [&log, name = std::string{self->name()}](caf::scheduled_actor*,
+                                               caf::message_view&) -> caf::result<caf::message> {
+        log.error("actor " + name + ": unexpected message");
+        return caf::sec::unexpected_message;
+      });
+  self->set_exception_handler([&log, name = std::string{self->name()}](
+                                  caf::scheduled_actor*, std::exception_ptr& thrown) -> caf::error {
     try {
       std::rethrow_exception(thrown);
     } catch (const std::exception& e) {
@@ -24,9 +27,10 @@ void install_handlers(caf::scheduled_actor* self, const Log& log) {
     return caf::sec::runtime_error;
   });
   self->set_down_handler([](caf::scheduled_actor*, caf::down_msg&) {});
-  self->set_error_handler([&log, name = std::string{self->name()}](caf::scheduled_actor*, caf::error&) {
-    log.error("actor " + name + ": a request got an error for an answer");
-  });
+  self->set_error_handler(
+      [&log, name = std::string{self->name()}](caf::scheduled_actor*, caf::error&) {
+        log.error("actor " + name + ": a request got an error for an answer");
+      });
 }
 
 }  // namespace millrace

@@ -7,7 +7,8 @@
 
 namespace millrace {
 
-/// Replaces CAF's default handlers, which print to stdout, by lines in the log. For every actor, first thing.
+/// Replaces CAF's default handlers, which print to stdout, by lines in the log. For every actor,
+/// first thing.
 void install_handlers(caf::scheduled_actor* self, const Log& log);
 
 }  // namespace millrace

@@ -13,10 +13,14 @@ constexpr unsigned bit(State state) {
 
 // Row: from. Bits: to.
 constexpr std::array<unsigned, 7> kAppTransitions{
-    bit(AppState::kRebalancing) | bit(AppState::kPendingShutdown) | bit(AppState::kStopped) | bit(AppState::kError),
-    bit(AppState::kRestoring) | bit(AppState::kRunning) | bit(AppState::kPendingShutdown) | bit(AppState::kError),
-    bit(AppState::kRunning) | bit(AppState::kRebalancing) | bit(AppState::kPendingShutdown) | bit(AppState::kError),
-    bit(AppState::kRebalancing) | bit(AppState::kRestoring) | bit(AppState::kPendingShutdown) | bit(AppState::kError),
+    bit(AppState::kRebalancing) | bit(AppState::kPendingShutdown) | bit(AppState::kStopped) |
+        bit(AppState::kError),
+    bit(AppState::kRestoring) | bit(AppState::kRunning) | bit(AppState::kPendingShutdown) |
+        bit(AppState::kError),
+    bit(AppState::kRunning) | bit(AppState::kRebalancing) | bit(AppState::kPendingShutdown) |
+        bit(AppState::kError),
+    bit(AppState::kRebalancing) | bit(AppState::kRestoring) | bit(AppState::kPendingShutdown) |
+        bit(AppState::kError),
     bit(AppState::kStopped) | bit(AppState::kError),
     0U,
     0U,
@@ -32,13 +36,14 @@ constexpr std::array<unsigned, 5> kTaskTransitions{
 }  // namespace
 
 std::string_view to_string(AppState state) {
-  static constexpr std::array<std::string_view, 7> kNames{"CREATED", "REBALANCING",      "RESTORING", "RUNNING",
-                                                          "PENDING_SHUTDOWN", "STOPPED", "ERROR"};
+  static constexpr std::array<std::string_view, 7> kNames{
+      "CREATED", "REBALANCING", "RESTORING", "RUNNING", "PENDING_SHUTDOWN", "STOPPED", "ERROR"};
   return kNames.at(static_cast<std::size_t>(state));
 }
 
 std::string_view to_string(TaskState state) {
-  static constexpr std::array<std::string_view, 5> kNames{"CREATED", "RESTORING", "RUNNING", "SUSPENDED", "CLOSED"};
+  static constexpr std::array<std::string_view, 5> kNames{"CREATED", "RESTORING", "RUNNING",
+                                                          "SUSPENDED", "CLOSED"};
   return kNames.at(static_cast<std::size_t>(state));
 }
 

@@ -30,7 +30,8 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
 Log::Log(const LogOptions& options, std::string application_id)
     : options_(options), application_id_(std::move(application_id)) {
   if (options_.sink) return;
-  stderr_ = std::make_shared<spdlog::logger>(application_id_, std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  stderr_ = std::make_shared<spdlog::logger>(application_id_,
+                                             std::make_shared<spdlog::sinks::stderr_sink_mt>());
   stderr_->set_level(spdlog_level(options_.level));
   stderr_->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l [%n] %v");
   stderr_->flush_on(spdlog::level::info);
@@ -53,7 +54,7 @@ std::function<void(int, std::string_view, std::string_view)> Log::for_kafka() co
     constexpr int kSyslogError = 3;
     constexpr int kSyslogWarning = 4;
     constexpr int kSyslogInfo = 6;
-    const LogLevel level = syslog_level <= kSyslogError      ? LogLevel::kError
+    const LogLevel level = syslog_level <= kSyslogError     ? LogLevel::kError
                            : syslog_level == kSyslogWarning ? LogLevel::kWarn
                            : syslog_level <= kSyslogInfo    ? LogLevel::kInfo
                                                             : LogLevel::kDebug;

@@ -9,14 +9,15 @@
 namespace millrace {
 namespace {
 
-constexpr std::chrono::milliseconds kPollWait{10};       // Also how long a message may wait.
-constexpr std::chrono::milliseconds kRetryPause{100};    // Between attempts whose outcome is not definite.
+constexpr std::chrono::milliseconds kPollWait{10};  // Also how long a message may wait.
+constexpr std::chrono::milliseconds kRetryPause{
+    100};  // Between attempts whose outcome is not definite.
 constexpr std::chrono::milliseconds kOffsetsTimeout{5'000};
 
 }  // namespace
 
-Membership::Membership(caf::actor_config& config, std::shared_ptr<AppContext> app, SupervisorHandle supervisor,
-                       std::unique_ptr<GroupMember> member)
+Membership::Membership(caf::actor_config& config, std::shared_ptr<AppContext> app,
+                       SupervisorHandle supervisor, std::unique_ptr<GroupMember> member)
     : Base(config) {
   state.app = std::move(app);
   state.supervisor = std::move(supervisor);
@@ -28,12 +29,15 @@ MembershipHandle::behavior_type Membership::make_behavior() {
   send(this, poll_atom::value);
   return {
       [this](poll_atom) { on_poll(); },
-      [this](commit_atom, const CommitRequests& requests) -> caf::typed_response_promise<CommitResults> {
+      [this](commit_atom,
+             const CommitRequests& requests) -> caf::typed_response_promise<CommitResults> {
         auto promise = make_response_promise<CommitResults>();
-        state.commits.push_back({requests, std::vector<std::optional<Status>>(requests->size()), promise});
+        state.commits.push_back(
+            {requests, std::vector<std::optional<Status>>(requests->size()), promise});
         return promise;
       },
-      [this](offsets_atom, const Partitions& inputs) -> caf::typed_response_promise<CommittedOffsets> {
+      [this](offsets_atom,
+             const Partitions& inputs) -> caf::typed_response_promise<CommittedOffsets> {
         auto promise = make_response_promise<CommittedOffsets>();
         state.reads.push_back({inputs, promise});
         return promise;
@@ -43,7 +47,8 @@ MembershipHandle::behavior_type Membership::make_behavior() {
         for (const auto& partition : state.revocation->partitions) state.owned.erase(partition);
         void_commits(state.revocation->partitions);
         state.revocation.reset();
-        if (auto status = state.member->answer_revoked(); !status.ok()) state.app->log.warn(status.message());
+        if (auto status = state.member->answer_revoked(); !status.ok())
+          state.app->log.warn(status.message());
       },
       [this](stop_atom) -> caf::typed_response_promise<bool> {
         state.stopped = true;
@@ -75,8 +80,10 @@ void Membership::on_event(GroupEvent event) {
     case GroupEvent::Kind::kAssigned: {
       ++state.epoch;
       for (const auto& partition : event.partitions) state.owned[partition] = state.epoch;
-      if (auto status = state.member->answer_assigned(); !status.ok()) state.app->log.warn(status.message());
-      send(state.supervisor, assigned_atom::value, AssignmentChange{std::move(event.partitions), state.epoch, false});
+      if (auto status = state.member->answer_assigned(); !status.ok())
+        state.app->log.warn(status.message());
+      send(state.supervisor, assigned_atom::value,
+           AssignmentChange{std::move(event.partitions), state.epoch, false});
       return;
     }
     case GroupEvent::Kind::kRevoked:
@@ -108,14 +115,17 @@ void Membership::void_commits(const std::vector<TopicPartition>& partitions) {
   for (auto& pending : state.commits) {
     for (std::size_t i = 0; i < pending.requests->size(); ++i) {
       const auto& driver = (*pending.requests)[i].driver;
-      const bool gone = partitions.empty() || std::find(partitions.begin(), partitions.end(), driver) != partitions.end();
-      if (gone && !pending.results[i]) pending.results[i] = Status::fenced(to_string(driver) + " is no longer owned here");
+      const bool gone = partitions.empty() ||
+                        std::find(partitions.begin(), partitions.end(), driver) != partitions.end();
+      if (gone && !pending.results[i])
+        pending.results[i] = Status::fenced(to_string(driver) + " is no longer owned here");
     }
   }
 }
 
 void Membership::send_commits() {
-  const bool may_send = !state.member->joining() && state.member->is_member() && state.app->clock.elapsed() >= state.retry_at;
+  const bool may_send = !state.member->joining() && state.member->is_member() &&
+                        state.app->clock.elapsed() >= state.retry_at;
   std::vector<OffsetCommit> offsets;
   std::vector<std::pair<std::size_t, std::size_t>> sources;  // Of each offset: commit, request.
   for (std::size_t c = 0; c < state.commits.size(); ++c) {
@@ -137,8 +147,8 @@ void Membership::send_commits() {
     const auto results = state.member->commit(offsets);
     for (std::size_t i = 0; i < results.size(); ++i) {
       auto& result = state.commits[sources[i].first].results[sources[i].second];
-      // Unknown outcome: the same commit goes out again until its result is definite. A partition that failed for good
-      // fails its task, whatever the others of the task say.
+      // Unknown outcome: the same commit goes out again until its result is definite. A partition
+      // that failed for good fails its task, whatever the others of the task say.
       if (results[i].code() == Code::kUnavailable) {
         state.app->log.warn(results[i].message() + "; trying again");
         state.retry_at = state.app->clock.elapsed() + kRetryPause;
@@ -154,7 +164,8 @@ void Membership::send_commits() {
     }
   }
   std::erase_if(state.commits, [](auto& pending) {
-    if (!std::all_of(pending.results.begin(), pending.results.end(), [](const auto& r) { return r.has_value(); })) {
+    if (!std::all_of(pending.results.begin(), pending.results.end(),
+                     [](const auto& r) { return r.has_value(); })) {
       return false;
     }
     auto results = std::make_shared<std::vector<Status>>();
@@ -165,9 +176,11 @@ void Membership::send_commits() {
 }
 
 void Membership::serve_reads() {
-  if (state.reads.empty() || state.member->joining() || state.app->clock.elapsed() < state.retry_at) return;
+  if (state.reads.empty() || state.member->joining() || state.app->clock.elapsed() < state.retry_at)
+    return;
   std::vector<TopicPartition> inputs;
-  for (const auto& read : state.reads) inputs.insert(inputs.end(), read.inputs->begin(), read.inputs->end());
+  for (const auto& read : state.reads)
+    inputs.insert(inputs.end(), read.inputs->begin(), read.inputs->end());
   auto offsets = state.member->committed(inputs, kOffsetsTimeout);
   if (!offsets) {
     state.app->log.warn(offsets.error().message() + "; trying again");
@@ -177,7 +190,8 @@ void Membership::serve_reads() {
   auto next = offsets->begin();
   for (auto& read : state.reads) {
     const auto count = static_cast<std::ptrdiff_t>(read.inputs->size());
-    read.promise.deliver(CommittedOffsets{std::make_shared<std::vector<CommittedOffset>>(next, next + count)});
+    read.promise.deliver(
+        CommittedOffsets{std::make_shared<std::vector<CommittedOffset>>(next, next + count)});
     next += count;
   }
   state.reads.clear();

@@ -19,7 +19,8 @@ namespace millrace {
 struct MembershipState {
   struct PendingCommit {
     CommitRequests requests;
-    std::vector<std::optional<Status>> results;  // Per request; empty while the outcome is not definite.
+    std::vector<std::optional<Status>>
+        results;  // Per request; empty while the outcome is not definite.
     caf::typed_response_promise<CommitResults> promise;
   };
   struct PendingRead {
@@ -33,7 +34,7 @@ struct MembershipState {
   std::unique_ptr<GroupMember> member;
   std::map<TopicPartition, std::uint64_t> owned;  // Driver partitions and the epoch they came with.
   std::uint64_t epoch = 0;
-  std::optional<AssignmentChange> revocation;     // Waiting for its tasks to close.
+  std::optional<AssignmentChange> revocation;  // Waiting for its tasks to close.
   std::vector<PendingCommit> commits;
   std::vector<PendingRead> reads;
   std::chrono::nanoseconds retry_at{};
@@ -42,13 +43,14 @@ struct MembershipState {
 
 /// Owns the consumer M: the group's events, and the only way by which offsets are committed.
 ///
-/// Detached. A commit names the ownership epoch of its partition and is sent only while that epoch lives, in the same step
-/// in which it is checked; the broker itself fences members and generations, not owners.
+/// Detached. A commit names the ownership epoch of its partition and is sent only while that epoch
+/// lives, in the same step in which it is checked; the broker itself fences members and
+/// generations, not owners.
 class Membership final : public MembershipHandle::stateful_base<MembershipState> {
  public:
   using Base = MembershipHandle::stateful_base<MembershipState>;
-  Membership(caf::actor_config& config, std::shared_ptr<AppContext> app, SupervisorHandle supervisor,
-             std::unique_ptr<GroupMember> member);
+  Membership(caf::actor_config& config, std::shared_ptr<AppContext> app,
+             SupervisorHandle supervisor, std::unique_ptr<GroupMember> member);
   MembershipHandle::behavior_type make_behavior() override;
 
  private:

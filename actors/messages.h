@@ -16,8 +16,8 @@
 #include "runtime/restore.h"
 #include "runtime/task.h"
 
-/// The messages between actors. Everything is passed by value or behind a shared pointer to const; nothing leaves the
-/// process.
+/// The messages between actors. Everything is passed by value or behind a shared pointer to const;
+/// nothing leaves the process.
 namespace millrace {
 
 using poll_atom = caf::atom_constant<caf::atom("poll")>;
@@ -80,7 +80,8 @@ struct Prepared {
   bool failed = false;  ///< The task has told the supervisor why.
 };
 
-/// A task's engines at its committed ends, on the way from the restorer to the task actor, which takes them out.
+/// A task's engines at its committed ends, on the way from the restorer to the task actor, which
+/// takes them out.
 struct RestoredTask {
   TaskPlan plan;
   TaskEngines engines;
@@ -106,13 +107,12 @@ struct TaskFailure {
   bool progressed = false;  ///< The attempt had committed records of its own.
 };
 
-using TaskHandle =
-    caf::typed_actor<caf::reacts_to<wake_atom>, caf::reacts_to<tick_atom>,
-                     caf::replies_to<prepare_atom>::with<Prepared>,
-                     caf::reacts_to<committed_atom, std::shared_ptr<const CommitPoint>>,
-                     caf::reacts_to<drain_atom>,
-                     caf::replies_to<close_atom, bool>::with<bool>,  // true: checkpoint what is committed.
-                     caf::reacts_to<query_atom, QueryPtr>>;
+using TaskHandle = caf::typed_actor<
+    caf::reacts_to<wake_atom>, caf::reacts_to<tick_atom>,
+    caf::replies_to<prepare_atom>::with<Prepared>,
+    caf::reacts_to<committed_atom, std::shared_ptr<const CommitPoint>>, caf::reacts_to<drain_atom>,
+    caf::replies_to<close_atom, bool>::with<bool>,  // true: checkpoint what is committed.
+    caf::reacts_to<query_atom, QueryPtr>>;
 
 /// A task as the committer knows it.
 struct CommitMember {
@@ -122,28 +122,30 @@ struct CommitMember {
   std::uint64_t epoch = 0;
 };
 
-using CommitterHandle =
-    caf::typed_actor<caf::reacts_to<poll_atom>, caf::reacts_to<join_atom, CommitMember>,
-                     caf::reacts_to<leave_atom, TaskRef>, caf::reacts_to<commit_atom, TaskId>,
-                     // Answers once everything the tasks had processed is committed, or they are gone.
-                     caf::replies_to<flush_atom, std::vector<TaskId>>::with<bool>,
-                     // Drops what is on its way to the broker. Only while there are no tasks.
-                     caf::replies_to<renew_atom>::with<bool>,
-                     caf::replies_to<stop_atom>::with<bool>>;
+using CommitterHandle = caf::typed_actor<
+    caf::reacts_to<poll_atom>, caf::reacts_to<join_atom, CommitMember>,
+    caf::reacts_to<leave_atom, TaskRef>, caf::reacts_to<commit_atom, TaskId>,
+    // Answers once everything the tasks had processed is committed, or they are gone.
+    caf::replies_to<flush_atom, std::vector<TaskId>>::with<bool>,
+    // Drops what is on its way to the broker. Only while there are no tasks.
+    caf::replies_to<renew_atom>::with<bool>, caf::replies_to<stop_atom>::with<bool>>;
 
 using MembershipHandle =
-    caf::typed_actor<caf::reacts_to<poll_atom>, caf::replies_to<commit_atom, CommitRequests>::with<CommitResults>,
+    caf::typed_actor<caf::reacts_to<poll_atom>,
+                     caf::replies_to<commit_atom, CommitRequests>::with<CommitResults>,
                      caf::replies_to<offsets_atom, Partitions>::with<CommittedOffsets>,
                      caf::reacts_to<answer_atom>,  // The tasks of a revocation are closed.
                      caf::replies_to<stop_atom>::with<bool>>;
 
-using RestorerHandle = caf::typed_actor<caf::replies_to<restore_atom, RestoreRequestPtr>::with<RestoreAnswer>,
-                                        // Deletes a directory that nobody uses any more.
-                                        caf::reacts_to<remove_atom, std::string>, caf::reacts_to<stop_atom>>;
+using RestorerHandle =
+    caf::typed_actor<caf::replies_to<restore_atom, RestoreRequestPtr>::with<RestoreAnswer>,
+                     // Deletes a directory that nobody uses any more.
+                     caf::reacts_to<remove_atom, std::string>, caf::reacts_to<stop_atom>>;
 
 using SupervisorHandle =
     caf::typed_actor<caf::reacts_to<start_atom>, caf::reacts_to<assigned_atom, AssignmentChange>,
-                     caf::reacts_to<revoked_atom, AssignmentChange>, caf::reacts_to<running_atom, TaskRef>,
+                     caf::reacts_to<revoked_atom, AssignmentChange>,
+                     caf::reacts_to<running_atom, TaskRef>,
                      caf::reacts_to<failed_atom, TaskFailure>, caf::reacts_to<start_atom, TaskRef>,
                      caf::reacts_to<fatal_atom, Status>, caf::reacts_to<settled_atom>,
                      caf::reacts_to<tick_atom>, caf::reacts_to<stop_atom>>;

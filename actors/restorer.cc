@@ -14,7 +14,8 @@ namespace {
 // A restore that takes long says in the log where it is, this often.
 constexpr std::chrono::seconds kLogInterval{10};
 
-// Tells the status board, the metrics and the log how far a restore is, and when it will be done if it goes on so.
+// Tells the status board, the metrics and the log how far a restore is, and when it will be done if
+// it goes on so.
 class Progress final : public RestoreObserver {
  public:
   Progress(AppContext& app, const TaskPlan& plan, const std::atomic<bool>& cancelled)
@@ -36,16 +37,21 @@ class Progress final : public RestoreObserver {
       status.stores[store].restore_eta_s = eta_s;
     });
     const auto& name = plan_.graph->stores()[plan_.stores[store].store].options.name();
-    const metrics::Labels labels{{"store", name}, {"partition", std::to_string(plan_.id.partition)}};
-    scope_.gauge("millrace_restore_remaining_records", "Changelog offsets between a restore's position and its end.", labels)
+    const metrics::Labels labels{{"store", name},
+                                 {"partition", std::to_string(plan_.id.partition)}};
+    scope_
+        .gauge("millrace_restore_remaining_records",
+               "Changelog offsets between a restore's position and its end.", labels)
         .set(static_cast<double>(end - position));
-    scope_.gauge("millrace_restore_eta_seconds", "Time until a restore is done at its mean rate so far.", labels)
+    scope_
+        .gauge("millrace_restore_eta_seconds",
+               "Time until a restore is done at its mean rate so far.", labels)
         .set(eta_s);
     if (now - logged_ < kLogInterval) return;
     logged_ = now;
     app_.log.info("task " + to_string(plan_.id) + ": store " + name + " is being restored, " +
-                  std::to_string(end - position) + " of " + std::to_string(end - from_) + " changelog offsets left, about " +
-                  std::to_string(std::llround(eta_s)) + " s");
+                  std::to_string(end - position) + " of " + std::to_string(end - from_) +
+                  " changelog offsets left, about " + std::to_string(std::llround(eta_s)) + " s");
   }
 
  private:
@@ -67,13 +73,16 @@ class Progress final : public RestoreObserver {
 
 }  // namespace
 
-Restorer::Restorer(caf::actor_config& config, std::shared_ptr<AppContext> app, std::size_t bytes_max)
+Restorer::Restorer(caf::actor_config& config, std::shared_ptr<AppContext> app,
+                   std::size_t bytes_max)
     : Base(config) {
   state.app = std::move(app);
   state.bytes_max = bytes_max;
   auto& registry = state.app->registry;
-  state.records = &registry.counter("millrace_restore_records_total", "Changelog records applied by restores.");
-  state.rebuilt = &registry.counter("millrace_stores_rebuilt_total", "Engines discarded and rebuilt from the changelog.");
+  state.records =
+      &registry.counter("millrace_restore_records_total", "Changelog records applied by restores.");
+  state.rebuilt = &registry.counter("millrace_stores_rebuilt_total",
+                                    "Engines discarded and rebuilt from the changelog.");
   install_handlers(this, state.app->log);
 }
 
@@ -88,7 +97,9 @@ RestorerHandle::behavior_type Restorer::make_behavior() {
       [this](remove_atom, const std::string& path) {
         std::error_code error;
         std::filesystem::remove_all(path, error);
-        if (error) state.app->log.warn("cannot remove '" + path + "': " + error.message() + "; the next start tries again");
+        if (error)
+          state.app->log.warn("cannot remove '" + path + "': " + error.message() +
+                              "; the next start tries again");
       },
       [this](stop_atom) { quit(); },
   };
@@ -118,10 +129,12 @@ Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
     }
   }
   Progress progress{*state.app, request.plan, *request.cancelled};
-  auto start = restore_task(request.plan, *engines, request.committed, *state.reader, state.app->clock, settings, progress);
+  auto start = restore_task(request.plan, *engines, request.committed, *state.reader,
+                            state.app->clock, settings, progress);
   if (!start) return start.error();
   report(request.plan, *start, state.app->clock.elapsed() - began);
-  return std::make_shared<RestoredTask>(RestoredTask{request.plan, *std::move(engines), *std::move(start)});
+  return std::make_shared<RestoredTask>(
+      RestoredTask{request.plan, *std::move(engines), *std::move(start)});
 }
 
 Result<TaskEngines> Restorer::open_engines(const TaskPlan& plan) {
@@ -139,7 +152,8 @@ Result<TaskEngines> Restorer::open_engines(const TaskPlan& plan) {
       },
       rebuilt);
   if (!rebuilt.empty()) {
-    app.log.warn("task " + to_string(plan.id) + ": its state on disk is damaged and is rebuilt from the changelog: " + rebuilt);
+    app.log.warn("task " + to_string(plan.id) +
+                 ": its state on disk is damaged and is rebuilt from the changelog: " + rebuilt);
     state.rebuilt->add();
   }
   return engines;
@@ -156,14 +170,18 @@ void Restorer::report(const TaskPlan& plan, const TaskStart& start, std::chrono:
     }
     state.records->add(store.records);
     if (!store.rebuilt.empty()) {
-      app.log.warn("task " + to_string(plan.id) + ": store " + name + " is rebuilt from the changelog: " + store.rebuilt);
+      app.log.warn("task " + to_string(plan.id) + ": store " + name +
+                   " is rebuilt from the changelog: " + store.rebuilt);
       state.rebuilt->add();
     }
-    app.log.info("task " + to_string(plan.id) + ": store " + name + " restored, replayed " +
-                 std::to_string(store.records) + " records (" + to_string(plan.stores[i].changelog) + " offsets " +
-                 std::to_string(store.restored_from) + " to " + std::to_string(store.committed_end) + ", " +
-                 std::to_string(store.tail_keys.size()) + " keys beyond) in " +
-                 std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(took).count()) + " ms");
+    app.log.info(
+        "task " + to_string(plan.id) + ": store " + name + " restored, replayed " +
+        std::to_string(store.records) + " records (" + to_string(plan.stores[i].changelog) +
+        " offsets " + std::to_string(store.restored_from) + " to " +
+        std::to_string(store.committed_end) + ", " + std::to_string(store.tail_keys.size()) +
+        " keys beyond) in " +
+        std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(took).count()) +
+        " ms");
   }
 }
 

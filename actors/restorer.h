@@ -25,9 +25,11 @@ struct RestorerState {
   metrics::Counter* rebuilt = nullptr;
 };
 
-/// Opens the engines of tasks and brings them to their committed ends, one task after the other. An App has several.
+/// Opens the engines of tasks and brings them to their committed ends, one task after the other. An
+/// App has several.
 ///
-/// Detached: a restore blocks for as long as it takes, and is cancelled through the flag of its request.
+/// Detached: a restore blocks for as long as it takes, and is cancelled through the flag of its
+/// request.
 class Restorer final : public RestorerHandle::stateful_base<RestorerState> {
  public:
   using Base = RestorerHandle::stateful_base<RestorerState>;

@@ -19,8 +19,9 @@ constexpr std::chrono::milliseconds kPingTimeout{1'000};
 constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
 
 std::unique_ptr<TopicAdmin> make_admin(const AppContext& app, EmbeddedKafka* embedded) {
-  auto admin = embedded != nullptr ? embedded->broker().create_admin(app.config, app.log.for_kafka())
-                                   : create_admin(app.config, app.log.for_kafka());
+  auto admin = embedded != nullptr
+                   ? embedded->broker().create_admin(app.config, app.log.for_kafka())
+                   : create_admin(app.config, app.log.for_kafka());
   if (!admin) throw StatusError(admin.error());
   return *std::move(admin);
 }
@@ -31,19 +32,22 @@ void wait_for_broker(const AppContext& app, TopicAdmin& admin) {
     const auto status = admin.ping(kPingTimeout);
     if (status.ok()) return;
     if (status.code() != Code::kUnavailable) throw StatusError(status);
-    if (app.stop_asked()) throw StatusError(Status::cancelled("asked to stop before a broker answered"));
+    if (app.stop_asked())
+      throw StatusError(Status::cancelled("asked to stop before a broker answered"));
     if (app.clock.elapsed() >= deadline) {
-      throw BrokerUnavailableError("no broker answered at '" + app.config.bootstrap_servers + "' within " +
-                                   std::to_string(app.config.startup_timeout.count()) + " ms (" + status.message() +
-                                   "); check bootstrap_servers, that the brokers run and that their advertised "
-                                   "addresses can be reached from here");
+      throw BrokerUnavailableError(
+          "no broker answered at '" + app.config.bootstrap_servers + "' within " +
+          std::to_string(app.config.startup_timeout.count()) + " ms (" + status.message() +
+          "); check bootstrap_servers, that the brokers run and that their advertised "
+          "addresses can be reached from here");
     }
-    app.log.warn("no broker answers at " + app.config.bootstrap_servers + " yet: " + status.message());
+    app.log.warn("no broker answers at " + app.config.bootstrap_servers +
+                 " yet: " + status.message());
   }
 }
 
-// What the cluster must have for the topology. `problem` is told what is missing as a thrower of the typed error; a
-// collecting caller goes on.
+// What the cluster must have for the topology. `problem` is told what is missing as a thrower of
+// the typed error; a collecting caller goes on.
 class ClusterCheck {
  public:
   using Problem = std::function<void(const Error&)>;
@@ -105,7 +109,8 @@ class ClusterCheck {
   void report(const Error& error) { problem_(error); }
 
   std::string first_store(const Subtopology& part) const {
-    return part.stores.empty() ? std::string{} : app_.graph->stores()[part.stores.front()].options.name();
+    return part.stores.empty() ? std::string{}
+                               : app_.graph->stores()[part.stores.front()].options.name();
   }
 
   // 0 after a report, or after a call of `missing` if there is no such topic. What one may not see
@@ -147,7 +152,8 @@ void throw_typed(const Error& error) {
 std::size_t producer_queue_max(const Config& config) {
   std::size_t messages = 0;
   for (const auto& [name, value] : client_properties(config, ClientRole::kProducer)) {
-    if (name == "queue.buffering.max.messages") std::from_chars(value.data(), value.data() + value.size(), messages);
+    if (name == "queue.buffering.max.messages")
+      std::from_chars(value.data(), value.data() + value.size(), messages);
   }
   return messages;
 }
@@ -156,7 +162,8 @@ void create_changelogs(AppContext& app, TopicAdmin& admin, const std::vector<Top
   for (const auto& topic : missing) {
     auto created = admin.create_topic(topic, kAnswerTimeout);
     if (!created) throw StatusError(created.error());
-    app.log.info("created changelog " + topic.name + " with " + std::to_string(topic.partitions) + " partitions");
+    app.log.info("created changelog " + topic.name + " with " + std::to_string(topic.partitions) +
+                 " partitions");
   }
   // Until every broker knows a new topic, reading or writing it fails: wait for it here, once.
   const auto deadline = app.clock.elapsed() + kAnswerTimeout;
@@ -166,7 +173,8 @@ void create_changelogs(AppContext& app, TopicAdmin& admin, const std::vector<Top
       if (count && *count == topic.partitions) break;
       if (!count && count.error().code() != Code::kUnavailable) throw StatusError(count.error());
       if (app.clock.elapsed() >= deadline) {
-        throw StatusError(Status::unavailable("changelog " + topic.name + " was created but does not appear"));
+        throw StatusError(
+            Status::unavailable("changelog " + topic.name + " was created but does not appear"));
       }
       std::this_thread::sleep_for(std::chrono::milliseconds{50});
     }
@@ -199,13 +207,16 @@ void look_at_changelogs(AppContext& app, TopicAdmin& admin) {
 
 void start_up(AppContext& app, EmbeddedKafka* embedded) {
   if (app.config.guarantee == Guarantee::kExactlyOnce) {
-    throw ConfigError("guarantee = exactly_once is not available in this version; use at_least_once, under which state "
-                      "holds each input record once and outputs may repeat after a crash");
+    throw ConfigError(
+        "guarantee = exactly_once is not available in this version; use at_least_once, under which "
+        "state "
+        "holds each input record once and outputs may repeat after a crash");
   }
   app.engine = make_engine(app.config);
   for (const auto& store : app.graph->stores()) {
     const auto& engine = store.options.engine() ? store.options.engine() : app.engine;
-    if (auto status = engine->check_settings(store.options.name(), store.options.engine_settings()); !status.ok()) {
+    if (auto status = engine->check_settings(store.options.name(), store.options.engine_settings());
+        !status.ok()) {
       throw ConfigError(status.message());
     }
   }
@@ -241,7 +252,8 @@ std::vector<std::string> check_cluster(const AppContext& app, EmbeddedKafka* emb
   try {
     const auto admin = make_admin(app, embedded);
     wait_for_broker(app, *admin);
-    ClusterCheck cluster{app, *admin, [&](const Error& error) { problems.emplace_back(error.what()); }};
+    ClusterCheck cluster{app, *admin,
+                         [&](const Error& error) { problems.emplace_back(error.what()); }};
     static_cast<void>(cluster.missing_changelogs(cluster.subtopologies()));
   } catch (const Error& error) {
     problems.emplace_back(error.what());

@@ -10,7 +10,8 @@ bool is_end(AppState state) { return state == AppState::kStopped || state == App
 
 }  // namespace
 
-StatusBoard::StatusBoard(const Log& log, metrics::Registry& registry) : log_(log), registry_(registry) {
+StatusBoard::StatusBoard(const Log& log, metrics::Registry& registry)
+    : log_(log), registry_(registry) {
   const std::lock_guard lock{mutex_};
   count_states();
 }
@@ -19,12 +20,13 @@ void StatusBoard::set_app_state(AppState state, const std::string& why) {
   const std::lock_guard lock{mutex_};
   if (app_state_ == state) return;
   if (!is_transition(app_state_, state)) {
-    log_.warn("state " + std::string{to_string(app_state_)} + " stays: no way to " + std::string{to_string(state)});
+    log_.warn("state " + std::string{to_string(app_state_)} + " stays: no way to " +
+              std::string{to_string(state)});
     return;
   }
   log_.write(state == AppState::kError ? LogLevel::kError : LogLevel::kInfo,
-             "state " + std::string{to_string(app_state_)} + " -> " + std::string{to_string(state)} +
-                 (why.empty() ? "" : ": " + why));
+             "state " + std::string{to_string(app_state_)} + " -> " +
+                 std::string{to_string(state)} + (why.empty() ? "" : ": " + why));
   app_state_ = state;
   was_running_ = was_running_ || state == AppState::kRunning;
   if (state == AppState::kError) error_ = why;
@@ -73,8 +75,8 @@ void StatusBoard::set_task_state(TaskId id, TaskState state) {
   TaskStatus& task = tasks_[id];
   if (task.state == state) return;
   if (!is_transition(task.state, state)) {
-    log_.warn("task " + to_string(id) + ": no way from " + std::string{to_string(task.state)} + " to " +
-              std::string{to_string(state)});
+    log_.warn("task " + to_string(id) + ": no way from " + std::string{to_string(task.state)} +
+              " to " + std::string{to_string(state)});
     return;
   }
   log_.info("task " + to_string(id) + " " + std::string{to_string(task.state)} + " -> " +
@@ -107,11 +109,13 @@ std::map<TaskId, TaskStatus> StatusBoard::tasks() const {
 }
 
 void StatusBoard::count_states() {
-  static constexpr std::array kApp{AppState::kCreated,         AppState::kRebalancing, AppState::kRestoring,
-                                   AppState::kRunning,         AppState::kPendingShutdown, AppState::kStopped,
-                                   AppState::kError};
+  static constexpr std::array kApp{
+      AppState::kCreated,         AppState::kRebalancing, AppState::kRestoring, AppState::kRunning,
+      AppState::kPendingShutdown, AppState::kStopped,     AppState::kError};
   for (const AppState state : kApp) {
-    registry_.gauge("millrace_state_info", "State of the app: 1 for the one it is in.", {{"state", std::string{to_string(state)}}})
+    registry_
+        .gauge("millrace_state_info", "State of the app: 1 for the one it is in.",
+               {{"state", std::string{to_string(state)}}})
         .set(state == app_state_ ? 1 : 0);
   }
   static constexpr std::array kTask{TaskState::kCreated, TaskState::kRestoring, TaskState::kRunning,
@@ -119,7 +123,10 @@ void StatusBoard::count_states() {
   for (const TaskState state : kTask) {
     double count = 0;
     for (const auto& [id, task] : tasks_) count += task.state == state ? 1 : 0;
-    registry_.gauge("millrace_tasks", "Tasks of this instance by state.", {{"state", std::string{to_string(state)}}}).set(count);
+    registry_
+        .gauge("millrace_tasks", "Tasks of this instance by state.",
+               {{"state", std::string{to_string(state)}}})
+        .set(count);
   }
 }
 

@@ -40,7 +40,8 @@ struct TaskStatus {
   std::string error;  ///< Of the last failure; empty if there was none.
 };
 
-/// The one place where states change, are logged and counted, and where others read them. Thread-safe.
+/// The one place where states change, are logged and counted, and where others read them.
+/// Thread-safe.
 class StatusBoard {
  public:
   StatusBoard(const Log& log, metrics::Registry& registry);

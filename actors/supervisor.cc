@@ -19,7 +19,8 @@ namespace {
 
 using Phase = SupervisorState::Phase;
 
-// The group waits for a revocation: what cannot be committed in this time is dropped and done again by the next owner.
+// The group waits for a revocation: what cannot be committed in this time is dropped and done again
+// by the next owner.
 constexpr std::chrono::seconds kFlushTimeout{20};
 constexpr std::chrono::seconds kCloseTimeout{60};
 // These wait out broker failures by themselves and always answer.
@@ -31,12 +32,13 @@ constexpr std::size_t kRestorersMax = 4;
 constexpr std::chrono::milliseconds kCleanupInterval = std::chrono::minutes{1};
 constexpr std::chrono::milliseconds kCleanupIntervalMin{100};
 
-// How long others take at most, as a rule, to give up what the group has decided to move: they hear of it with a
-// heartbeat, and so does the new member.
+// How long others take at most, as a rule, to give up what the group has decided to move: they hear
+// of it with a heartbeat, and so does the new member.
 std::chrono::milliseconds settle_time(const Config& config) {
   std::int64_t heartbeat_ms = 3'000;
   for (const auto& [name, value] : client_properties(config, ClientRole::kMembership)) {
-    if (name == "heartbeat.interval.ms") std::from_chars(value.data(), value.data() + value.size(), heartbeat_ms);
+    if (name == "heartbeat.interval.ms")
+      std::from_chars(value.data(), value.data() + value.size(), heartbeat_ms);
   }
   return std::chrono::milliseconds{2 * heartbeat_ms};
 }
@@ -48,7 +50,8 @@ bool is_final(const Status& status) {
 
 }  // namespace
 
-Supervisor::Supervisor(caf::actor_config& config, std::shared_ptr<AppContext> app, std::unique_ptr<GroupMember> member)
+Supervisor::Supervisor(caf::actor_config& config, std::shared_ptr<AppContext> app,
+                       std::unique_ptr<GroupMember> member)
     : Base(config) {
   state.app = std::move(app);
   state.member = std::move(member);
@@ -74,7 +77,8 @@ SupervisorHandle::behavior_type Supervisor::make_behavior() {
 }
 
 void Supervisor::on_start() {
-  state.rebalances = &state.app->registry.counter("millrace_rebalances_total", "Assignments this instance was given.");
+  state.rebalances = &state.app->registry.counter("millrace_rebalances_total",
+                                                  "Assignments this instance was given.");
   state.app->board.set_app_state(AppState::kRebalancing);
   state.cleaner.emplace(state.app->config.state_cleanup_delay, state.app->clock);
   on_tick();
@@ -85,28 +89,35 @@ void Supervisor::on_start() {
   const std::size_t cores = std::max(1U, std::thread::hardware_concurrency());
   state.restorers.resize(asked > 0 ? asked : std::min(cores, kRestorersMax));
   const std::size_t bytes_max = state.app->config.restore_bytes_max / state.restorers.size();
-  for (auto& restorer : state.restorers) restorer.actor = spawn<Restorer, caf::detached>(state.app, bytes_max);
+  for (auto& restorer : state.restorers)
+    restorer.actor = spawn<Restorer, caf::detached>(state.app, bytes_max);
 }
 
-// Removes state of tasks that are others' now. Whoever gets a task is in `tasks` before anything is opened.
+// Removes state of tasks that are others' now. Whoever gets a task is in `tasks` before anything is
+// opened.
 void Supervisor::on_tick() {
   if (state.stopping) return;
-  delayed_send(this, std::clamp(state.app->config.state_cleanup_delay, kCleanupIntervalMin, kCleanupInterval),
-               tick_atom::value);
+  delayed_send(
+      this,
+      std::clamp(state.app->config.state_cleanup_delay, kCleanupIntervalMin, kCleanupInterval),
+      tick_atom::value);
   std::set<std::string> owned;
   for (const auto& [id, entry] : state.tasks) owned.insert(to_string(id));
   for (const TaskId id : state.unclosed) owned.insert(to_string(id));
   const std::lock_guard lock{state.app->state_directory_mutex};
   const auto removals = state.cleaner->look(*state.app->state_directory, owned);
-  if (!removals) return state.app->log.warn("state that is not used is not removed: " + removals.error().message());
+  if (!removals)
+    return state.app->log.warn("state that is not used is not removed: " +
+                               removals.error().message());
   for (const auto& removal : *removals) {
-    state.app->log.info("removing the state of task " + removal.task_id + ": it has not been this instance's for " +
-                        std::to_string(removal.unused_for.count()) + " ms (setting state_cleanup_delay_ms)");
+    state.app->log.info(
+        "removing the state of task " + removal.task_id + ": it has not been this instance's for " +
+        std::to_string(removal.unused_for.count()) + " ms (setting state_cleanup_delay_ms)");
     send(state.restorers.front().actor, remove_atom::value, removal.set_aside.string());
   }
 }
 
-// --- Assignment -----------------------------------------------------------------------------------------------------
+// --- Assignment ---
 
 std::vector<TaskId> Supervisor::tasks_of(const std::vector<TopicPartition>& partitions) const {
   std::vector<TaskId> ids;
@@ -123,8 +134,8 @@ std::vector<TaskId> Supervisor::tasks_of(const std::vector<TopicPartition>& part
 void Supervisor::on_assigned(const AssignmentChange& change) {
   if (state.stopping) return;
   state.rebalances->add();
-  // A new member is given nothing at first while others hold what is to be its: it is not ready before that has come,
-  // or so much time has passed that nothing is to come.
+  // A new member is given nothing at first while others hold what is to be its: it is not ready
+  // before that has come, or so much time has passed that nothing is to come.
   if (change.partitions.empty() && !state.app->board.was_assigned()) {
     if (!state.settling) delayed_send(this, settle_time(state.app->config), settled_atom::value);
     state.settling = true;
@@ -136,7 +147,8 @@ void Supervisor::on_assigned(const AssignmentChange& change) {
     const auto& driver = state.app->subtopologies[static_cast<std::size_t>(id.subtopology)].driver;
     const auto found = state.tasks.find(id);
     if (found != state.tasks.end()) {
-      // Still here under an older epoch, under which nothing can be committed any more: close it, then begin anew.
+      // Still here under an older epoch, under which nothing can be committed any more: close it,
+      // then begin anew.
       if (found->second.phase != Phase::kClosing) close({id}, false);
       const auto closing = state.tasks.find(id);
       if (closing != state.tasks.end()) {
@@ -152,8 +164,8 @@ void Supervisor::on_assigned(const AssignmentChange& change) {
     begin(entry);
   }
   if (!change.partitions.empty()) {
-    state.app->log.info("assigned " + std::to_string(change.partitions.size()) + " partitions, now " +
-                        std::to_string(state.tasks.size()) + " tasks");
+    state.app->log.info("assigned " + std::to_string(change.partitions.size()) +
+                        " partitions, now " + std::to_string(state.tasks.size()) + " tasks");
   }
   show_state();
 }
@@ -169,7 +181,8 @@ void Supervisor::on_settled() {
 void Supervisor::on_revoked(const AssignmentChange& change) {
   const auto ids = tasks_of(change.partitions);
   state.app->log.write(change.lost ? LogLevel::kWarn : LogLevel::kInfo,
-                       (change.lost ? "lost " : "revoked ") + std::to_string(change.partitions.size()) + " partitions");
+                       (change.lost ? "lost " : "revoked ") +
+                           std::to_string(change.partitions.size()) + " partitions");
   state.rebalancing = true;
   state.answer_due = true;
   state.lost = change.lost;
@@ -185,14 +198,14 @@ void Supervisor::answer_if_closed() {
   if (!state.answer_due || !state.revoking.empty()) return;
   state.answer_due = false;
   const auto answer = [this] { send(state.membership, answer_atom::value); };
-  // A lost assignment is the whole one: others own the partitions by now. What these tasks had on the way to a broker
-  // that did not answer must not come there later, as the newest of its keys.
+  // A lost assignment is the whole one: others own the partitions by now. What these tasks had on
+  // the way to a broker that did not answer must not come there later, as the newest of its keys.
   if (!state.lost || !state.tasks.empty()) return answer();
   request(state.committer, kPatience, renew_atom::value)
       .then([answer](bool) { answer(); }, [answer](const caf::error&) { answer(); });
 }
 
-// --- The life of a task ---------------------------------------------------------------------------------------------
+// --- The life of a task ---
 
 Supervisor::Entry* Supervisor::find(TaskRef ref) {
   const auto found = state.tasks.find(ref.id);
@@ -201,11 +214,13 @@ Supervisor::Entry* Supervisor::find(TaskRef ref) {
 }
 
 metrics::Counter& Supervisor::failures_of(TaskId id) const {
-  return state.app->registry.counter("millrace_task_failures_total", "Attempts at tasks that ended in a failure.",
+  return state.app->registry.counter("millrace_task_failures_total",
+                                     "Attempts at tasks that ended in a failure.",
                                      {{"task", to_string(id)}});
 }
 
-// Reads the commit point, restores, and only then makes the actor: each step answers with the attempt's number.
+// Reads the commit point, restores, and only then makes the actor: each step answers with the
+// attempt's number.
 void Supervisor::begin(Entry& entry) {
   entry.ref.attempt = ++state.attempts;
   entry.phase = Phase::kRestoring;
@@ -213,9 +228,10 @@ void Supervisor::begin(Entry& entry) {
   entry.handle.reset();
   entry.cancelled = std::make_shared<std::atomic<bool>>(false);
   static_cast<void>(failures_of(entry.ref.id));  // There from the start, at 0.
-  auto plan = plan_task(state.app->graph, entry.ref.id,
-                        state.app->subtopologies[static_cast<std::size_t>(entry.ref.id.subtopology)].partitions,
-                        state.app->config.application_id);
+  auto plan = plan_task(
+      state.app->graph, entry.ref.id,
+      state.app->subtopologies[static_cast<std::size_t>(entry.ref.id.subtopology)].partitions,
+      state.app->config.application_id);
   state.app->board.set_task_state(entry.ref.id, TaskState::kCreated);
   state.app->board.update_task(entry.ref.id, [&](TaskStatus& status) {
     status.stores.clear();
@@ -239,20 +255,22 @@ void Supervisor::restore(TaskRef ref, const TaskPlan& plan, const CommittedOffse
   Entry* entry = find(ref);
   if (entry == nullptr) return;
   if (entry->phase == Phase::kClosing) return closed(ref);
-  auto what = std::make_shared<const RestoreRequest>(RestoreRequest{plan, *committed, entry->cancelled});
+  auto what =
+      std::make_shared<const RestoreRequest>(RestoreRequest{plan, *committed, entry->cancelled});
   auto idlest = std::min_element(state.restorers.begin(), state.restorers.end(),
                                  [](const auto& a, const auto& b) { return a.tasks < b.tasks; });
   ++idlest->tasks;
   const auto at = static_cast<std::size_t>(idlest - state.restorers.begin());
   request(idlest->actor, kPatience, restore_atom::value, RestoreRequestPtr{std::move(what)})
-      .then([this, ref, at](const RestoreAnswer& answer) {
-              --state.restorers[at].tasks;
-              on_restored(ref, answer);
-            },
-            [this, ref, at](const caf::error&) {
-              --state.restorers[at].tasks;
-              on_restored(ref, {nullptr, Status::internal("the restorer has ended")});
-            });
+      .then(
+          [this, ref, at](const RestoreAnswer& answer) {
+            --state.restorers[at].tasks;
+            on_restored(ref, answer);
+          },
+          [this, ref, at](const caf::error&) {
+            --state.restorers[at].tasks;
+            on_restored(ref, {nullptr, Status::internal("the restorer has ended")});
+          });
 }
 
 void Supervisor::on_restored(TaskRef ref, const RestoreAnswer& answer) {
@@ -267,8 +285,10 @@ void Supervisor::on_restored(TaskRef ref, const RestoreAnswer& answer) {
     return on_failed({ref, answer.status});
   }
   entry->phase = Phase::kActive;
-  entry->handle = spawn<TaskActor>(state.app, SupervisorHandle{this}, state.committer, ref, answer.task);
-  send(state.committer, join_atom::value, CommitMember{ref, *entry->handle, entry->driver, entry->epoch});
+  entry->handle =
+      spawn<TaskActor>(state.app, SupervisorHandle{this}, state.committer, ref, answer.task);
+  send(state.committer, join_atom::value,
+       CommitMember{ref, *entry->handle, entry->driver, entry->epoch});
 }
 
 void Supervisor::on_running(TaskRef ref) {
@@ -282,7 +302,8 @@ void Supervisor::on_running(TaskRef ref) {
 
 void Supervisor::on_failed(const TaskFailure& failure) {
   Entry* entry = find(failure.task);
-  if (entry == nullptr || entry->phase == Phase::kWaiting || entry->phase == Phase::kClosing) return;
+  if (entry == nullptr || entry->phase == Phase::kWaiting || entry->phase == Phase::kClosing)
+    return;
   entry->failures = failure.progressed ? 1 : entry->failures + 1;
   const std::string id = to_string(failure.task.id);
   failures_of(failure.task.id).add();
@@ -292,13 +313,16 @@ void Supervisor::on_failed(const TaskFailure& failure) {
   });
   const auto& config = state.app->config;
   if (is_final(failure.status) || entry->failures > config.task_restart_limit) {
-    const std::string text = "task " + id + " failed" +
-                             (is_final(failure.status) ? "" : " " + std::to_string(entry->failures) + " times in a row") +
-                             ": " + failure.status.message();
+    const std::string text =
+        "task " + id + " failed" +
+        (is_final(failure.status) ? ""
+                                  : " " + std::to_string(entry->failures) + " times in a row") +
+        ": " + failure.status.message();
     return on_stop(Status{failure.status.code(), text});
   }
   state.app->log.warn("task " + id + " failed (" + std::to_string(entry->failures) + " of " +
-                      std::to_string(config.task_restart_limit) + "): " + failure.status.to_string());
+                      std::to_string(config.task_restart_limit) +
+                      "): " + failure.status.to_string());
   entry->restart = true;
   if (!entry->handle) {
     entry->phase = Phase::kClosing;
@@ -308,7 +332,8 @@ void Supervisor::on_failed(const TaskFailure& failure) {
   show_state();
 }
 
-// Closes tasks in whatever phase they are; with `flush` what they have processed is committed first.
+// Closes tasks in whatever phase they are; with `flush` what they have processed is committed
+// first.
 void Supervisor::close(const std::vector<TaskId>& ids, bool flush) {
   std::vector<TaskRef> to_flush;
   std::vector<TaskRef> at_once;
@@ -341,8 +366,9 @@ void Supervisor::close(const std::vector<TaskId>& ids, bool flush) {
   request(state.committer, kFlushTimeout, flush_atom::value, flushed)
       .then([this, to_flush](bool) { close_actors(to_flush, true); },
             [this, to_flush](const caf::error&) {
-              state.app->log.warn("tasks could not commit in time before they were closed; their last records are "
-                                  "processed again by the next owner");
+              state.app->log.warn(
+                  "tasks could not commit in time before they were closed; their last records are "
+                  "processed again by the next owner");
               close_actors(to_flush, true);
             });
 }
@@ -380,7 +406,8 @@ void Supervisor::closed(TaskRef ref) {
   } else if (!state.stopping && entry->restart) {
     entry->restart = false;
     entry->phase = Phase::kWaiting;
-    delayed_send(this, restart_pause(state.app->config, entry->failures, state.random), start_atom::value, ref);
+    delayed_send(this, restart_pause(state.app->config, entry->failures, state.random),
+                 start_atom::value, ref);
   } else {
     state.tasks.erase(ref.id);
     state.app->board.remove_task(ref.id);
@@ -390,9 +417,10 @@ void Supervisor::closed(TaskRef ref) {
   show_state();
 }
 
-// --- The end --------------------------------------------------------------------------------------------------------
+// --- The end ---
 
-// The order of an orderly stop: no more records, commit, checkpoint, engines closed; leave the group; the other actors.
+// The order of an orderly stop: no more records, commit, checkpoint, engines closed; leave the
+// group; the other actors.
 void Supervisor::on_stop(const Status& why) {
   if (state.stopping) return;
   state.stopping = true;
@@ -413,22 +441,27 @@ void Supervisor::finish_if_closed() {
   const auto last = [this] {
     for (auto& restorer : state.restorers) send(restorer.actor, stop_atom::value);
     state.app->directory.clear();
-    state.app->board.set_app_state(state.error.ok() ? AppState::kStopped : AppState::kError, state.error.message());
+    state.app->board.set_app_state(state.error.ok() ? AppState::kStopped : AppState::kError,
+                                   state.error.message());
     state.membership = nullptr;
     state.committer = nullptr;
     state.restorers.clear();
     quit();
   };
   const auto stop_committer = [this, last] {
-    request(state.committer, kLeaveTimeout, stop_atom::value).then([last](bool) { last(); }, [last](const caf::error&) { last(); });
+    request(state.committer, kLeaveTimeout, stop_atom::value)
+        .then([last](bool) { last(); }, [last](const caf::error&) { last(); });
   };
   request(state.membership, kLeaveTimeout, stop_atom::value)
-      .then([stop_committer](bool) { stop_committer(); }, [stop_committer](const caf::error&) { stop_committer(); });
+      .then([stop_committer](bool) { stop_committer(); },
+            [stop_committer](const caf::error&) { stop_committer(); });
 }
 
 void Supervisor::show_state() {
   if (state.stopping) return;
-  const bool all_running = std::all_of(state.tasks.begin(), state.tasks.end(), [](const auto& task) { return task.second.running && task.second.phase == Phase::kActive; });
+  const bool all_running = std::all_of(
+      state.tasks.begin(), state.tasks.end(),
+      [](const auto& task) { return task.second.running && task.second.phase == Phase::kActive; });
   state.app->board.set_app_state(state.rebalancing ? AppState::kRebalancing
                                  : all_running     ? AppState::kRunning
                                                    : AppState::kRestoring);

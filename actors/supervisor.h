@@ -36,9 +36,9 @@ struct SupervisorState {
     std::shared_ptr<std::atomic<bool>> cancelled;  // Of the restore.
     std::optional<TaskHandle> handle;
     bool running = false;
-    std::size_t failures = 0;                      // In a row, without progress.
-    std::optional<std::uint64_t> next_epoch;       // Assigned again while closing.
-    bool restart = false;                          // Closing because it failed: another attempt follows.
+    std::size_t failures = 0;                 // In a row, without progress.
+    std::optional<std::uint64_t> next_epoch;  // Assigned again while closing.
+    bool restart = false;                     // Closing because it failed: another attempt follows.
   };
 
   static constexpr const char* name = "millrace.supervisor";
@@ -57,24 +57,27 @@ struct SupervisorState {
   bool answer_due = false;
   bool lost = false;  ///< The revocation to answer is of partitions that are gone already.
   bool rebalancing = true;
-  bool settling = false;      // Nothing was assigned yet; more may come.
+  bool settling = false;  // Nothing was assigned yet; more may come.
   bool stopping = false;
-  bool finishing = false;     // All tasks are closed; the other actors are being stopped.
+  bool finishing = false;  // All tasks are closed; the other actors are being stopped.
   metrics::Counter* rebalances = nullptr;
   std::mt19937_64 random{std::random_device{}()};
   std::optional<StateCleaner> cleaner;
-  std::set<TaskId> unclosed;  // Tasks that did not close in time: their files may be in use for ever.
-  Status error;               // Why the app stops, if not because it was asked to.
+  std::set<TaskId>
+      unclosed;  // Tasks that did not close in time: their files may be in use for ever.
+  Status error;  // Why the app stops, if not because it was asked to.
 };
 
-/// The life of the app and of its tasks: creates, restarts and closes them, and answers the group when they are closed.
+/// The life of the app and of its tasks: creates, restarts and closes them, and answers the group
+/// when they are closed.
 ///
 /// Scheduled; never blocks.
 class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState> {
  public:
   using Base = SupervisorHandle::stateful_base<SupervisorState>;
   using Entry = SupervisorState::Entry;
-  Supervisor(caf::actor_config& config, std::shared_ptr<AppContext> app, std::unique_ptr<GroupMember> member);
+  Supervisor(caf::actor_config& config, std::shared_ptr<AppContext> app,
+             std::unique_ptr<GroupMember> member);
   SupervisorHandle::behavior_type make_behavior() override;
 
  private:

@@ -18,8 +18,9 @@ constexpr int kBatchesPerWake = 4;
 
 }  // namespace
 
-TaskActor::TaskActor(caf::actor_config& config, std::shared_ptr<AppContext> app, SupervisorHandle supervisor,
-                     CommitterHandle committer, TaskRef ref, RestoredTaskPtr restored)
+TaskActor::TaskActor(caf::actor_config& config, std::shared_ptr<AppContext> app,
+                     SupervisorHandle supervisor, CommitterHandle committer, TaskRef ref,
+                     RestoredTaskPtr restored)
     : Base(config) {
   state.app = std::move(app);
   state.supervisor = std::move(supervisor);
@@ -37,7 +38,9 @@ TaskHandle::behavior_type TaskActor::make_behavior() {
       [this](wake_atom) { on_wake(); },
       [this](tick_atom) { on_tick(); },
       [this](prepare_atom) { return on_prepare(); },
-      [this](committed_atom, const std::shared_ptr<const CommitPoint>& point) { on_committed(*point); },
+      [this](committed_atom, const std::shared_ptr<const CommitPoint>& point) {
+        on_committed(*point);
+      },
       [this](drain_atom) {
         state.draining = true;
         state.inputs.clear();
@@ -61,10 +64,12 @@ Status TaskActor::create_task() {
   settings.checkpoint_interval = state.app->config.checkpoint_interval;
   settings.checkpoint_bytes_max = state.app->config.checkpoint_bytes_max;
   settings.forward_at_commit = state.app->config.cache_bytes_max > 0;
-  settings.log = [app = state.app](LogLevel level, const std::string& text) { app->log.write(level, text); };
+  settings.log = [app = state.app](LogLevel level, const std::string& text) {
+    app->log.write(level, text);
+  };
   auto task = Task::create(std::move(state.restored->plan), std::move(state.restored->engines),
-                           std::move(state.restored->start), *state.app->sink, state.app->clock, std::move(settings),
-                           state.app->budget, state.app->registry);
+                           std::move(state.restored->start), *state.app->sink, state.app->clock,
+                           std::move(settings), state.app->budget, state.app->registry);
   state.restored.reset();
   if (!task) return task.error();
   state.task = *std::move(task);
@@ -99,9 +104,11 @@ void TaskActor::on_wake() {
   serve_queries();
 }
 
-// Between two batches. When reads have had their turn and there are records to process, these come first.
+// Between two batches. When reads have had their turn and there are records to process, these come
+// first.
 void TaskActor::on_query(const QueryPtr& query) {
-  if (!state.started || state.failed || state.draining || !state.task) return;  // Dropped: not ready.
+  if (!state.started || state.failed || state.draining || !state.task)
+    return;  // Dropped: not ready.
   state.queries->push(query);
   if (!state.queries->turn_over() || !*state.woken) serve_queries();
 }
@@ -119,7 +126,8 @@ Result<bool> TaskActor::pull() {
     send(state.committer, commit_atom::value, state.ref.id);
     return false;
   }
-  // Brokers are behind: waiting in produce() would hold a thread that other actors need. The tick looks again.
+  // Brokers are behind: waiting in produce() would hold a thread that other actors need. The tick
+  // looks again.
   if (state.app->producer->queued() > state.app->producer_queue_high) return false;
   const std::size_t batch_max = state.app->config.batch_records_max;
   for (std::size_t i = 0; i < state.inputs.size(); ++i) {
@@ -146,8 +154,8 @@ void TaskActor::note_progress(bool progressed) {
     const double seconds = std::chrono::duration<double>(now - *state.lag_since).count();
     longest.set(std::max(longest.value(), seconds));
   }
-  const bool lagging =
-      std::any_of(state.inputs.begin(), state.inputs.end(), [](const auto& input) { return input->lag() > 0; });
+  const bool lagging = std::any_of(state.inputs.begin(), state.inputs.end(),
+                                   [](const auto& input) { return input->lag() > 0; });
   if (!lagging) {
     state.lag_since.reset();
   } else if (progressed || !state.lag_since) {
@@ -212,7 +220,8 @@ void TaskActor::publish() {
       const auto& partition = task.plan().inputs[i];
       const std::int64_t lag = i < state.inputs.size() ? state.inputs[i]->lag() : -1;
       const std::int64_t unprocessed = static_cast<std::int64_t>(task.buffered(i));
-      status.inputs.push_back({partition, task.position(i), task.commit_point().sources.at(partition.topic),
+      status.inputs.push_back({partition, task.position(i),
+                               task.commit_point().sources.at(partition.topic),
                                lag < 0 ? -1 : lag + unprocessed});
       if (lag >= 0) task.metrics().input(i).lag.set(static_cast<double>(lag + unprocessed));
     }
@@ -224,7 +233,8 @@ void TaskActor::publish() {
   });
 }
 
-// The task is spent: the supervisor starts another from the commit point. Nothing uncommitted survives.
+// The task is spent: the supervisor starts another from the commit point. Nothing uncommitted
+// survives.
 void TaskActor::fail(const Status& status) {
   if (state.failed) return;
   state.failed = true;

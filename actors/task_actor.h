@@ -28,12 +28,14 @@ struct TaskActorState {
   bool draining = false;  // Takes no more records.
   bool failed = false;
   bool progressed = false;  // A commit has moved the source offsets.
-  std::optional<std::chrono::nanoseconds> lag_since;  // Since when nothing was processed although there is lag.
+  std::optional<std::chrono::nanoseconds>
+      lag_since;  // Since when nothing was processed although there is lag.
   int ticks = 0;
   std::optional<QueryQueue> queries;
 };
 
-/// A thin shell around a Task: pulls from its input partitions, processes, prepares commits, answers queries.
+/// A thin shell around a Task: pulls from its input partitions, processes, prepares commits,
+/// answers queries.
 ///
 /// Scheduled. Back-pressure is not pulling.
 class TaskActor final : public TaskHandle::stateful_base<TaskActorState> {

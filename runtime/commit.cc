@@ -6,39 +6,44 @@
 namespace millrace {
 
 bool PreparedCommit::answered() const {
-  return outputs->done() &&
-         std::all_of(changelogs.begin(), changelogs.end(), [](const auto& write) { return write.acks->done(); });
+  return outputs->done() && std::all_of(changelogs.begin(), changelogs.end(),
+                                        [](const auto& write) { return write.acks->done(); });
 }
 
 Result<CommitPoint> PreparedCommit::judge() const {
   if (auto status = outputs->status(); !status.ok()) {
-    return Status{status.code(), "task " + to_string(task) + ": an output was not delivered: " + status.message()};
+    return Status{status.code(),
+                  "task " + to_string(task) + ": an output was not delivered: " + status.message()};
   }
   CommitPoint next = point;
   for (const auto& write : changelogs) {
     if (auto status = write.acks->status(); !status.ok()) {
-      return Status{status.code(), "task " + to_string(task) + ": a change was not delivered: " + status.message()};
+      return Status{status.code(), "task " + to_string(task) +
+                                       ": a change was not delivered: " + status.message()};
     }
     if (write.acks->produced() == 0) continue;
     if (write.acks->unknown_offsets() == 0 && write.acks->offset_min() >= 0 &&
         write.acks->offset_min() < write.examined_end) {
-      return Status::corruption("task " + to_string(task) + ": a change landed at " + to_string(write.changelog) + "@" +
-                                std::to_string(write.acks->offset_min()) + ", below the end " +
-                                std::to_string(write.examined_end) +
-                                " that was read before: the changelog was truncated or made anew while running");
+      return Status::corruption(
+          "task " + to_string(task) + ": a change landed at " + to_string(write.changelog) + "@" +
+          std::to_string(write.acks->offset_min()) + ", below the end " +
+          std::to_string(write.examined_end) +
+          " that was read before: the changelog was truncated or made anew while running");
     }
     // E may never pass a record that is not ours: a crash would then restore it as committed.
     if (!write.acks->contiguous_from(write.examined_end)) {
-      return Status::unavailable("task " + to_string(task) + ": between the changes written to " +
-                                 to_string(write.changelog) + " from offset " + std::to_string(write.examined_end) +
-                                 " on are records of another writer; the task starts again and writes their keys anew");
+      return Status::unavailable(
+          "task " + to_string(task) + ": between the changes written to " +
+          to_string(write.changelog) + " from offset " + std::to_string(write.examined_end) +
+          " on are records of another writer; the task starts again and writes their keys anew");
     }
     next.changelog_ends[write.changelog.topic] = write.examined_end + write.acks->produced();
   }
   return next;
 }
 
-Result<std::vector<OffsetCommit>> offsets_to_commit(const CommitPoint& point, const std::vector<TopicPartition>& inputs) {
+Result<std::vector<OffsetCommit>> offsets_to_commit(const CommitPoint& point,
+                                                    const std::vector<TopicPartition>& inputs) {
   std::vector<OffsetCommit> offsets;
   for (const auto& input : inputs) {
     auto metadata = encode_metadata(point, input.topic);

@@ -28,9 +28,11 @@ struct ChangelogWrite {
   std::shared_ptr<const AckTracker> acks;
 };
 
-/// A commit whose records are produced: what must be acknowledged before its offsets may be committed.
+/// A commit whose records are produced: what must be acknowledged before its offsets may be
+/// committed.
 ///
-/// Made by Task on its thread, then read by whoever completes the commit. Immutable but for the trackers.
+/// Made by Task on its thread, then read by whoever completes the commit. Immutable but for the
+/// trackers.
 struct PreparedCommit {
   TaskId task;
   /// The commit point to be, with the old changelog ends.
@@ -42,13 +44,14 @@ struct PreparedCommit {
   /// Whether every output and every change has its answer, good or bad.
   [[nodiscard]] bool answered() const;
 
-  /// The commit point with its new ends, once all is answered. unavailable: something was not delivered, or a foreign
-  /// record lies between our own; drop the task's uncommitted state and start it from its commit point, which reads the
-  /// foreign records and writes their keys again.
+  /// The commit point with its new ends, once all is answered. unavailable: something was not
+  /// delivered, or a foreign record lies between our own; drop the task's uncommitted state and
+  /// start it from its commit point, which reads the foreign records and writes their keys again.
   [[nodiscard]] Result<CommitPoint> judge() const;
 };
 
 /// The request that makes `point` durable: its metadata on every input.
-Result<std::vector<OffsetCommit>> offsets_to_commit(const CommitPoint& point, const std::vector<TopicPartition>& inputs);
+Result<std::vector<OffsetCommit>> offsets_to_commit(const CommitPoint& point,
+                                                    const std::vector<TopicPartition>& inputs);
 
 }  // namespace millrace

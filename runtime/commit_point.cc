@@ -12,16 +12,17 @@ namespace millrace {
 namespace {
 
 // Layout, big endian, before base64:
-//   02 | i64 partition time | i32 0                         Kafka Streams' TopicPartitionMetadata, version 2
-//   4d 52 | 01                                              "MR", version
-//   u64 lineage | u64 cluster | u64 sequence | i64 wall time
-//   i32 n | n x (u64 topic hash | i64 next offset)          sources
-//   i32 n | n x (u64 topic hash | i64 end)                  changelogs
+//   02 | i64 partition time | i32 0                         Kafka Streams' TopicPartitionMetadata,
+//   version 2 4d 52 | 01                                              "MR", version u64 lineage |
+//   u64 cluster | u64 sequence | i64 wall time i32 n | n x (u64 topic hash | i64 next offset)
+//   sources i32 n | n x (u64 topic hash | i64 end)                  changelogs
 constexpr char kStreamsVersion = 2;
 constexpr std::string_view kMagic = "MR\x01";
 constexpr std::int32_t kEntriesMax = 256;  // More do not fit into kOffsetMetadataBytesMax.
 
-void put64(std::string& out, std::uint64_t value) { Serde<std::int64_t>::encode(static_cast<std::int64_t>(value), out); }
+void put64(std::string& out, std::uint64_t value) {
+  Serde<std::int64_t>::encode(static_cast<std::int64_t>(value), out);
+}
 
 template <class Map>
 void put_entries(std::string& out, const Map& entries) {
@@ -73,8 +74,10 @@ class Reader {
 namespace base64 = boost::beast::detail::base64;
 
 std::optional<std::string> decoded(std::string_view metadata) {
-  // The decoder writes what it can of an incomplete last group, beyond decoded_size: whole groups only.
-  if (metadata.empty() || metadata.size() > kOffsetMetadataBytesMax || metadata.size() % 4 != 0) return std::nullopt;
+  // The decoder writes what it can of an incomplete last group, beyond decoded_size: whole groups
+  // only.
+  if (metadata.empty() || metadata.size() > kOffsetMetadataBytesMax || metadata.size() % 4 != 0)
+    return std::nullopt;
   std::string bytes(base64::decoded_size(metadata.size()), '\0');
   const auto [written, read] = base64::decode(bytes.data(), metadata.data(), metadata.size());
   if (metadata.substr(read).find_first_not_of('=') != std::string_view::npos) return std::nullopt;
@@ -89,7 +92,8 @@ std::uint64_t topic_hash(std::string_view topic) { return XXH3_64bits(topic.data
 Result<std::string> encode_metadata(const CommitPoint& point, const std::string& source) {
   std::string bytes(1, kStreamsVersion);
   const auto time = point.partition_times.find(source);
-  Serde<std::int64_t>::encode(time == point.partition_times.end() ? -1 : to_millis(time->second), bytes);
+  Serde<std::int64_t>::encode(time == point.partition_times.end() ? -1 : to_millis(time->second),
+                              bytes);
   Serde<std::int32_t>::encode(0, bytes);
   bytes += kMagic;
   put64(bytes, point.lineage);
@@ -102,10 +106,11 @@ Result<std::string> encode_metadata(const CommitPoint& point, const std::string&
   std::string text(base64::encoded_size(bytes.size()), '\0');
   text.resize(base64::encode(text.data(), bytes.data(), bytes.size()));
   if (text.size() > kOffsetMetadataBytesMax) {
-    return Status::invalid_argument("the commit point of a task with " + std::to_string(point.changelog_ends.size()) +
-                                    " stores takes " + std::to_string(text.size()) + " bytes of offset metadata, " +
-                                    std::to_string(kOffsetMetadataBytesMax) +
-                                    " are allowed; split the topology so that fewer stores share a sub-topology");
+    return Status::invalid_argument(
+        "the commit point of a task with " + std::to_string(point.changelog_ends.size()) +
+        " stores takes " + std::to_string(text.size()) + " bytes of offset metadata, " +
+        std::to_string(kOffsetMetadataBytesMax) +
+        " are allowed; split the topology so that fewer stores share a sub-topology");
   }
   return text;
 }
@@ -130,7 +135,8 @@ std::optional<DecodedCommitPoint> decode_metadata(std::string_view metadata) {
 
 std::optional<Timestamp> decode_partition_time(std::string_view metadata) {
   const auto bytes = decoded(metadata);
-  if (!bytes || bytes->size() < 9 || ((*bytes)[0] != kStreamsVersion && (*bytes)[0] != 1)) return std::nullopt;
+  if (!bytes || bytes->size() < 9 || ((*bytes)[0] != kStreamsVersion && (*bytes)[0] != 1))
+    return std::nullopt;
   const std::int64_t millis = *Serde<std::int64_t>::decode(std::string_view{*bytes}.substr(1, 8));
   if (millis < 0) return std::nullopt;
   return from_millis(millis);

@@ -17,8 +17,9 @@ namespace millrace {
 /// The lineage of no commit point: all others are larger.
 inline constexpr std::uint64_t kNoLineage = 0;
 
-/// What one offset commit makes durable for a task: how far its inputs are processed (S) and how far each changelog holds
-/// the state that belongs to it (E). The invariant: folding each changelog over [0, E) gives the state after S.
+/// What one offset commit makes durable for a task: how far its inputs are processed (S) and how
+/// far each changelog holds the state that belongs to it (E). The invariant: folding each changelog
+/// over [0, E) gives the state after S.
 ///
 /// It is written as metadata on every input partition of the task, in one request.
 struct CommitPoint {
@@ -51,7 +52,8 @@ struct DecodedCommitPoint {
   std::map<std::uint64_t, std::int64_t> changelog_ends;
 };
 
-/// What stands behind an input partition in the group: the committed offset (nullopt: none) and its metadata.
+/// What stands behind an input partition in the group: the committed offset (nullopt: none) and its
+/// metadata.
 struct CommittedOffset {
   TopicPartition input;
   std::optional<std::int64_t> offset;
@@ -60,8 +62,9 @@ struct CommittedOffset {
 
 [[nodiscard]] std::uint64_t topic_hash(std::string_view topic);
 
-/// The metadata of `source`'s partition: Kafka Streams' own form (base64 of 0x02, partition time, 0 processors), with the
-/// commit point appended inside the base64, which its decoder ignores. invalid_argument beyond kOffsetMetadataBytesMax.
+/// The metadata of `source`'s partition: Kafka Streams' own form (base64 of 0x02, partition time, 0
+/// processors), with the commit point appended inside the base64, which its decoder ignores.
+/// invalid_argument beyond kOffsetMetadataBytesMax.
 Result<std::string> encode_metadata(const CommitPoint& point, const std::string& source);
 
 /// The commit point in `metadata`; nullopt if there is none (Java's, empty, damaged).
@@ -70,9 +73,9 @@ Result<std::string> encode_metadata(const CommitPoint& point, const std::string&
 /// The partition time that Kafka Streams or we have left in `metadata`.
 [[nodiscard]] std::optional<Timestamp> decode_partition_time(std::string_view metadata);
 
-/// The valid commit point with the highest sequence among a task's inputs, if there is one. Valid: made on this cluster,
-/// and the offset it was stored with equals the one inside.
-[[nodiscard]] std::optional<DecodedCommitPoint> valid_commit_point(const std::vector<CommittedOffset>& committed,
-                                                                   std::uint64_t cluster);
+/// The valid commit point with the highest sequence among a task's inputs, if there is one. Valid:
+/// made on this cluster, and the offset it was stored with equals the one inside.
+[[nodiscard]] std::optional<DecodedCommitPoint> valid_commit_point(
+    const std::vector<CommittedOffset>& committed, std::uint64_t cluster);
 
 }  // namespace millrace

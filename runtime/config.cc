@@ -68,8 +68,8 @@ std::string property(const Config& config, const std::string& name) {
   return value;
 }
 
-// Both are milliseconds and have passed librdkafka's own checks. A member that is heard of less often than its session
-// lasts is thrown out again and again.
+// Both are milliseconds and have passed librdkafka's own checks. A member that is heard of less
+// often than its session lasts is thrown out again and again.
 void check_session(const Config& config, std::vector<std::string>& problems) {
   const auto millis = [&](const std::string& name, std::int64_t otherwise) {
     const std::string text = property(config, name);
@@ -80,9 +80,10 @@ void check_session(const Config& config, std::vector<std::string>& problems) {
   const std::int64_t session = millis("session.timeout.ms", 45'000);
   const std::int64_t heartbeat = millis("heartbeat.interval.ms", 3'000);
   if (session > heartbeat) return;
-  problems.push_back("kafka.session.timeout.ms = " + std::to_string(session) +
-                     " must be above kafka.heartbeat.interval.ms = " + std::to_string(heartbeat) +
-                     ", three times as a rule; otherwise the group drops this member between two heartbeats");
+  problems.push_back(
+      "kafka.session.timeout.ms = " + std::to_string(session) +
+      " must be above kafka.heartbeat.interval.ms = " + std::to_string(heartbeat) +
+      ", three times as a rule; otherwise the group drops this member between two heartbeats");
 }
 
 }  // namespace

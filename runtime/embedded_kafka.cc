@@ -17,7 +17,8 @@ EmbeddedKafka::~EmbeddedKafka() = default;
 const std::string& EmbeddedKafka::bootstrap_servers() const { return broker_->bootstrap_servers(); }
 
 void EmbeddedKafka::create_topic(const std::string& name, std::int32_t partitions) {
-  if (auto status = broker_->create_topic(name, partitions); !status.ok()) throw StatusError(status);
+  if (auto status = broker_->create_topic(name, partitions); !status.ok())
+    throw StatusError(status);
 }
 
 }  // namespace millrace

@@ -11,7 +11,8 @@ std::shared_ptr<EngineFactory> make_engine(const Config& config) {
                            .user = config.redis_user,
                            .password = config.redis_password});
   }
-  return engines::rocksdb({config.rocksdb_block_cache_bytes, config.rocksdb_write_buffer_bytes}, config.rocksdb);
+  return engines::rocksdb({config.rocksdb_block_cache_bytes, config.rocksdb_write_buffer_bytes},
+                          config.rocksdb);
 }
 
 }  // namespace millrace

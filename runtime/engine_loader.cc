@@ -28,8 +28,8 @@ void EngineLoader::add(const LogRecord& record) {
   items_.push_back(item);
 }
 
-// As the store did when it was put. What was removed again does not count: it may have been a stranger's record that
-// was healed, whose time must not move ours.
+// As the store did when it was put. What was removed again does not count: it may have been a
+// stranger's record that was healed, whose time must not move ours.
 void EngineLoader::observe(const std::vector<EngineChange>& changes) {
   for (const EngineChange& change : changes) {
     if (change.value) observed_ = std::max(observed_, layout_.time_of(change.key));
@@ -41,7 +41,8 @@ Status EngineLoader::write(std::int64_t next_offset) {
   std::vector<EngineChange> changes;
   changes.reserve(items_.size() + 1);
   for (const Item& item : items_) {
-    if (!changes.empty() && changes.back().key == item.key) changes.pop_back();  // The later record of a key counts.
+    if (!changes.empty() && changes.back().key == item.key)
+      changes.pop_back();  // The later record of a key counts.
     changes.push_back({item.key, item.value});
   }
   StoreCheckpoint checkpoint{place_.index, {}, {lineage_, next_offset, clock_.now()}};
@@ -52,8 +53,10 @@ Status EngineLoader::write(std::int64_t next_offset) {
     const bool moved = observed_ != observed_by_engine_;
     if (layout_.expires() && observed_ != KeyLayout::kNoTime) {
       expired_below = layout_.expired_below(observed_);
-      std::erase_if(changes, [&](const EngineChange& change) { return change.key < expired_below; });
-      if (moved && observed_by_engine_ != KeyLayout::kNoTime) checkpoint.erase_below = expired_below;
+      std::erase_if(changes,
+                    [&](const EngineChange& change) { return change.key < expired_below; });
+      if (moved && observed_by_engine_ != KeyLayout::kNoTime)
+        checkpoint.erase_below = expired_below;
     }
     time_record = layout_.time_record(observed_);
     if (moved) changes.insert(changes.begin(), {KeyLayout::kTimeKey, time_record});

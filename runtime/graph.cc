@@ -10,7 +10,8 @@
 namespace millrace {
 namespace {
 
-// Store names become part of topic names: <application id>-<store>-changelog, at most 249 characters in all.
+// Store names become part of topic names: <application id>-<store>-changelog, at most 249
+// characters in all.
 constexpr std::size_t kStoreNameSizeMax = 100;
 
 constexpr std::size_t kTopicNameSizeMax = 249;  // Kafka's.
@@ -55,14 +56,17 @@ std::string listed(const std::vector<std::string>& names) {
 
 const std::string& OperatorBuild::name() const { return graph_.nodes()[node_].name; }
 
-void check_store_types(const StoreSpec& spec, const ValueOps& value, const KeyOps& key, StoreKind kind) {
+void check_store_types(const StoreSpec& spec, const ValueOps& value, const KeyOps& key,
+                       StoreKind kind) {
   if (spec.layout.kind() != kind) {
-    throw StoreTypeError("store '" + spec.options.name() + "' is a " + std::string{to_string(spec.layout.kind())} +
+    throw StoreTypeError("store '" + spec.options.name() + "' is a " +
+                         std::string{to_string(spec.layout.kind())} +
                          " store, but it was asked for as a " + std::string{to_string(kind)} +
                          " store; ask for it by the function of its kind");
   }
   if (*spec.value->type != *value.type || *spec.key->type != *key.type) {
-    throw StoreTypeError("store '" + spec.options.name() + "' has other key or value types than asked for");
+    throw StoreTypeError("store '" + spec.options.name() +
+                         "' has other key or value types than asked for");
   }
 }
 
@@ -77,24 +81,32 @@ const StoreOptions& OperatorBuild::store_options(std::size_t index) const {
 
 std::vector<ReactionSink> OperatorBuild::reactions() const {
   std::vector<ReactionSink> reactions;
-  for (const auto& topic : graph_.nodes()[node_].reaction_topics) reactions.push_back({topic, sink_(topic)});
+  for (const auto& topic : graph_.nodes()[node_].reaction_topics)
+    reactions.push_back({topic, sink_(topic)});
   return reactions;
 }
 
 std::vector<Operator*> OperatorBuild::child_operators() const {
   std::vector<Operator*> operators;
-  for (const NodeIndex child : graph_.nodes()[node_].children) operators.push_back(made_[child].get());
+  for (const NodeIndex child : graph_.nodes()[node_].children)
+    operators.push_back(made_[child].get());
   return operators;
 }
 
 NodeIndex Graph::add_node(Node node, std::string_view prefix) {
   if (frozen_) {
-    throw TopologyError("the topology is in use by an App or TestDriver and cannot change any more; build it first");
+    throw TopologyError(
+        "the topology is in use by an App or TestDriver and cannot change any more; build it "
+        "first");
   }
-  if (node.kind != NodeKind::kProcessor && node.topic.empty()) throw TopologyError("a topic's name is empty");
+  if (node.kind != NodeKind::kProcessor && node.topic.empty())
+    throw TopologyError("a topic's name is empty");
   for (const auto& other : nodes_) {
-    if (node.kind == NodeKind::kSource && other.kind == NodeKind::kSource && other.topic == node.topic) {
-      throw TopologyError("topic '" + node.topic + "' is read by another stream already; keep that stream's handle and use it twice");
+    if (node.kind == NodeKind::kSource && other.kind == NodeKind::kSource &&
+        other.topic == node.topic) {
+      throw TopologyError(
+          "topic '" + node.topic +
+          "' is read by another stream already; keep that stream's handle and use it twice");
     }
   }
   if (node.name.empty()) node.name = numbered(prefix, name_counter_++);
@@ -106,13 +118,16 @@ NodeIndex Graph::add_node(Node node, std::string_view prefix) {
 
 std::size_t Graph::add_store(StoreSpec store) {
   const auto& name = store.options.name();
-  if (frozen_) throw TopologyError("store '" + name + "': the topology is in use and cannot change any more");
+  if (frozen_)
+    throw TopologyError("store '" + name + "': the topology is in use and cannot change any more");
   if (!valid_name(name, kStoreNameSizeMax)) {
-    throw TopologyError("store name '" + name + "' is not 1 to " + std::to_string(kStoreNameSizeMax) +
+    throw TopologyError("store name '" + name + "' is not 1 to " +
+                        std::to_string(kStoreNameSizeMax) +
                         " characters of [a-zA-Z0-9._-]; it becomes part of the changelog's name");
   }
   if (store.options.changelog()) check_changelog(name, *store.options.changelog());
-  if (find_store(name)) throw TopologyError("there are two stores '" + name + "'; give each its own name");
+  if (find_store(name))
+    throw TopologyError("there are two stores '" + name + "'; give each its own name");
   stores_.push_back(std::move(store));
   return stores_.size() - 1;
 }
@@ -126,15 +141,18 @@ std::optional<std::size_t> Graph::find_store(const std::string& name) const {
 
 void Graph::freeze() {
   if (frozen_) return;
-  if (nodes_.empty()) throw TopologyError("the topology is empty: read a topic with topology.stream(...)");
+  if (nodes_.empty())
+    throw TopologyError("the topology is empty: read a topic with topology.stream(...)");
   subtopologies_ = connected_parts();
   for (std::size_t store = 0; store < stores_.size(); ++store) {
-    const bool used = std::any_of(subtopologies_.begin(), subtopologies_.end(), [&](const Subtopology& part) {
-      return std::find(part.stores.begin(), part.stores.end(), store) != part.stores.end();
-    });
+    const bool used =
+        std::any_of(subtopologies_.begin(), subtopologies_.end(), [&](const Subtopology& part) {
+          return std::find(part.stores.begin(), part.stores.end(), store) != part.stores.end();
+        });
     if (!used) {
-      throw TopologyError("store '" + stores_[store].options.name() +
-                          "' is not connected to a processor; name it in connects(...) or leave it out");
+      throw TopologyError(
+          "store '" + stores_[store].options.name() +
+          "' is not connected to a processor; name it in connects(...) or leave it out");
     }
   }
   frozen_ = true;
@@ -195,19 +213,21 @@ std::string Graph::describe() const {
     for (const NodeIndex index : parts[i].nodes) {
       const Node& node = nodes_[index];
       if (node.kind == NodeKind::kSource) {
-        out << "    Source: " << node.name << " (topics: [" << node.topic << "])\n      --> " << names(node.children)
-            << "\n";
+        out << "    Source: " << node.name << " (topics: [" << node.topic << "])\n      --> "
+            << names(node.children) << "\n";
         continue;
       }
       if (node.kind == NodeKind::kSink) {
-        out << "    Sink: " << node.name << " (topic: " << node.topic << ")\n      <-- " << names(node.parents) << "\n";
+        out << "    Sink: " << node.name << " (topic: " << node.topic << ")\n      <-- "
+            << names(node.parents) << "\n";
         continue;
       }
       std::vector<std::string> stores;
       for (const std::size_t store : node.stores) stores.push_back(stores_[store].options.name());
       out << "    Processor: " << node.name << " (stores: [" << listed(stores) << "])\n      --> "
           << names(node.children) << "\n      <-- " << names(node.parents) << "\n";
-      if (!node.reaction_topics.empty()) out << "      reacts to: " << listed(node.reaction_topics) << "\n";
+      if (!node.reaction_topics.empty())
+        out << "      reacts to: " << listed(node.reaction_topics) << "\n";
     }
     out << "\n";
   }

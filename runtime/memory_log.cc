@@ -11,7 +11,8 @@ void MemoryLog::create_topic(const std::string& name, std::int32_t partitions) {
 }
 
 std::size_t MemoryLog::find(const std::string& name) const {
-  const auto found = std::find_if(topics_.begin(), topics_.end(), [&](const Log& log) { return log.name == name; });
+  const auto found = std::find_if(topics_.begin(), topics_.end(),
+                                  [&](const Log& log) { return log.name == name; });
   return static_cast<std::size_t>(found - topics_.begin());
 }
 
@@ -25,7 +26,9 @@ const MemoryLog::Partition& MemoryLog::partition(const TopicPartition& where) co
 }
 
 void MemoryLog::append(const TopicPartition& where, StoredRecord record) {
-  topics_.at(find(where.topic)).partitions.at(static_cast<std::size_t>(where.partition)).push_back(std::move(record));
+  topics_.at(find(where.topic))
+      .partitions.at(static_cast<std::size_t>(where.partition))
+      .push_back(std::move(record));
 }
 
 void MemoryLog::commit(const std::vector<OffsetCommit>& offsets) {
@@ -47,18 +50,21 @@ std::vector<CommittedOffset> MemoryLog::committed(const std::vector<TopicPartiti
 
 Result<Sink::Topic> MemoryLog::topic(const std::string& name) {
   const std::size_t index = find(name);
-  if (index == topics_.size()) return Status::invalid_argument("topic '" + name + "' does not exist");
+  if (index == topics_.size())
+    return Status::invalid_argument("topic '" + name + "' does not exist");
   return Topic{static_cast<std::uint32_t>(index), partitions(name)};
 }
 
-Status MemoryLog::produce(std::uint32_t topic, std::int32_t partition, std::optional<std::string_view> key,
-                          std::optional<std::string_view> value, Timestamp timestamp, const Headers* headers,
-                          AckTracker& tracker) {
+Status MemoryLog::produce(std::uint32_t topic, std::int32_t partition,
+                          std::optional<std::string_view> key,
+                          std::optional<std::string_view> value, Timestamp timestamp,
+                          const Headers* headers, AckTracker& tracker) {
   tracker.on_produced();
   if (accept_ && *accept_ == 0) return {};
   if (accept_) --*accept_;
   auto& log = topics_.at(topic).partitions.at(static_cast<std::size_t>(partition));
-  StoredRecord record{std::nullopt, std::nullopt, timestamp, headers != nullptr ? *headers : Headers{}};
+  StoredRecord record{std::nullopt, std::nullopt, timestamp,
+                      headers != nullptr ? *headers : Headers{}};
   if (key) record.key.emplace(*key);
   if (value) record.value.emplace(*value);
   log.push_back(std::move(record));

@@ -15,8 +15,8 @@
 
 namespace millrace {
 
-/// A Kafka of the mind: topics, partitions, offsets and one group's commits in memory, for the test driver and the
-/// simulator. Every record is acknowledged at once.
+/// A Kafka of the mind: topics, partitions, offsets and one group's commits in memory, for the test
+/// driver and the simulator. Every record is acknowledged at once.
 class MemoryLog final : public Sink, public ChangelogReader {
  public:
   struct StoredRecord {
@@ -25,7 +25,8 @@ class MemoryLog final : public Sink, public ChangelogReader {
     Timestamp timestamp;
     Headers headers;
   };
-  /// The index is the offset. Records stay where they are while others are appended: batches borrow them.
+  /// The index is the offset. Records stay where they are while others are appended: batches borrow
+  /// them.
   using Partition = std::deque<StoredRecord>;
 
   void create_topic(const std::string& name, std::int32_t partitions);
@@ -34,10 +35,12 @@ class MemoryLog final : public Sink, public ChangelogReader {
   void append(const TopicPartition& where, StoredRecord record);
 
   void commit(const std::vector<OffsetCommit>& offsets);
-  [[nodiscard]] std::vector<CommittedOffset> committed(const std::vector<TopicPartition>& inputs) const;
+  [[nodiscard]] std::vector<CommittedOffset> committed(
+      const std::vector<TopicPartition>& inputs) const;
   void forget_commits() { commits_.clear(); }
 
-  /// From now on this many records are accepted and the rest vanish unacknowledged, as when the writer dies.
+  /// From now on this many records are accepted and the rest vanish unacknowledged, as when the
+  /// writer dies.
   void lose_after(std::optional<std::size_t> records) { accept_ = records; }
 
   Result<Topic> topic(const std::string& name) override;

@@ -9,7 +9,9 @@ std::uint32_t murmur2(std::string_view bytes) {
   constexpr std::uint32_t kSeed = 0x9747b28c;
   constexpr std::uint32_t kMultiplier = 0x5bd1e995;
   constexpr unsigned kShift = 24;
-  const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i])); };
+  const auto byte = [&](std::size_t i) {
+    return static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i]));
+  };
 
   std::uint32_t hash = kSeed ^ static_cast<std::uint32_t>(bytes.size());
   const std::size_t whole = bytes.size() / 4 * 4;

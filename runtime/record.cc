@@ -6,7 +6,8 @@
 namespace millrace {
 
 std::string to_string(const Origin& origin) {
-  return std::string{origin.topic} + '-' + std::to_string(origin.partition) + '@' + std::to_string(origin.offset);
+  return std::string{origin.topic} + '-' + std::to_string(origin.partition) + '@' +
+         std::to_string(origin.offset);
 }
 
 TaskContext::SinkIndex Context::reaction_sink(const std::string& topic) const {

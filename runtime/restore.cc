@@ -12,8 +12,14 @@ namespace {
 class Restore {
  public:
   Restore(const TaskPlan& plan, TaskEngines& engines, const std::vector<CommittedOffset>& committed,
-          ChangelogReader& reader, const Clock& clock, const RestoreSettings& settings, RestoreObserver& observer)
-      : plan_(plan), engines_(engines), committed_(committed), reader_(reader), clock_(clock), settings_(settings),
+          ChangelogReader& reader, const Clock& clock, const RestoreSettings& settings,
+          RestoreObserver& observer)
+      : plan_(plan),
+        engines_(engines),
+        committed_(committed),
+        reader_(reader),
+        clock_(clock),
+        settings_(settings),
         observer_(observer) {}
 
   Result<TaskStart> run() {
@@ -53,8 +59,8 @@ class Restore {
   }
 
   Status find_ends(const std::optional<DecodedCommitPoint>& valid) {
-    const bool has_offsets =
-        std::any_of(committed_.begin(), committed_.end(), [](const auto& c) { return c.offset.has_value(); });
+    const bool has_offsets = std::any_of(committed_.begin(), committed_.end(),
+                                         [](const auto& c) { return c.offset.has_value(); });
     for (std::size_t i = 0; i < plan_.stores.size(); ++i) {
       const auto& changelog = plan_.stores[i].changelog;
       const std::int64_t log_end = logs_[i].end;
@@ -66,15 +72,18 @@ class Restore {
         if (known != valid->changelog_ends.end()) {
           end = known->second;
         } else if (log_end > 0) {
-          return Status::invalid_argument(
-              "changelog " + to_string(changelog) + " holds records up to offset " + std::to_string(log_end) +
-              ", but the task's last commit does not know the store: it was taken out and added again, so its content "
-              "is of another time; delete the changelog to begin with an empty store, or give the store a new name");
+          return Status::invalid_argument("changelog " + to_string(changelog) +
+                                          " holds records up to offset " + std::to_string(log_end) +
+                                          ", but the task's last commit does not know the store: "
+                                          "it was taken out and added again, so its content "
+                                          "is of another time; delete the changelog to begin with "
+                                          "an empty store, or give the store a new name");
         }
         if (end > log_end) {
-          return Status::corruption("changelog " + to_string(changelog) + " ends at offset " + std::to_string(log_end) +
-                                    ", but the task's last commit covers it up to " + std::to_string(end) +
-                                    ": it was truncated or made anew; reset the application or restore the topic");
+          return Status::corruption(
+              "changelog " + to_string(changelog) + " ends at offset " + std::to_string(log_end) +
+              ", but the task's last commit covers it up to " + std::to_string(end) +
+              ": it was truncated or made anew; reset the application or restore the topic");
         }
       } else if (has_offsets) {
         end = log_end;  // Take-over from another runtime, which counts the whole log.
@@ -97,12 +106,14 @@ class Restore {
         if (inside != valid->sources.end()) next = inside->second;
       }
       if (!next) {
-        const auto group = std::find_if(committed_.begin(), committed_.end(),
-                                        [&](const auto& c) { return c.input == input && c.offset.has_value(); });
+        const auto group = std::find_if(committed_.begin(), committed_.end(), [&](const auto& c) {
+          return c.input == input && c.offset.has_value();
+        });
         if (group != committed_.end()) next = group->offset;
       }
       if (!next) {
-        // Made definite now and committed before anything is read, so that a crash cannot move the start.
+        // Made definite now and committed before anything is read, so that a crash cannot move the
+        // start.
         auto ends = reader_.ends(input);
         if (!ends) return ends.error();
         next = settings_.reset == OffsetReset::kEarliest ? ends->start : ends->end;
@@ -112,7 +123,8 @@ class Restore {
     return {};
   }
 
-  // Where in the changelog the engine's content allows to go on; 0 after clearing what cannot be used.
+  // Where in the changelog the engine's content allows to go on; 0 after clearing what cannot be
+  // used.
   Result<std::int64_t> usable_position(std::size_t i) {
     const auto& place = engines_.places()[i];
     const std::int64_t end = start_.stores[i].committed_end;
@@ -133,7 +145,8 @@ class Restore {
       why = "its last checkpoint is so old that the changelog may have lost deletions since";
     } else if (!segments_fit(i)) {
       why = "its retention or its layout was another one, so that its entries stand elsewhere";
-    } else if (layout_of(i).expires() && (*position)->next_offset < logs_[i].start && (*position)->next_offset < end) {
+    } else if (layout_of(i).expires() && (*position)->next_offset < logs_[i].start &&
+               (*position)->next_offset < end) {
       why = "the changelog records behind it have been deleted by their age";
     } else {
       return (*position)->next_offset;
@@ -143,7 +156,9 @@ class Restore {
     return std::int64_t{0};
   }
 
-  const KeyLayout& layout_of(std::size_t i) const { return plan_.graph->stores()[plan_.stores[i].store].layout; }
+  const KeyLayout& layout_of(std::size_t i) const {
+    return plan_.graph->stores()[plan_.stores[i].store].layout;
+  }
 
   // Segments of another length would be looked for in the wrong places.
   bool segments_fit(std::size_t i) {
@@ -169,29 +184,35 @@ class Restore {
     StoreStart& store = start_.stores[i];
     auto from = usable_position(i);
     if (!from) return from.error();
-    // What the broker has deleted from a changelog of windows had expired: their retention there is longer.
-    if (layout_of(i).expires()) *from = std::clamp(logs_[i].start, *from, std::max(*from, store.committed_end));
+    // What the broker has deleted from a changelog of windows had expired: their retention there is
+    // longer.
+    if (layout_of(i).expires())
+      *from = std::clamp(logs_[i].start, *from, std::max(*from, store.committed_end));
     store.restored_from = *from;
     if (*from < logs_[i].start && *from < store.committed_end) {
-      return Status::corruption("changelog " + to_string(changelog) + " begins at offset " +
-                                std::to_string(logs_[i].start) + ", but the state must be read from " +
-                                std::to_string(*from) +
-                                " on: records were deleted from it (retention, or DeleteRecords), so the state cannot "
-                                "be restored; reset the application, and set the topic's cleanup.policy to compact");
+      return Status::corruption(
+          "changelog " + to_string(changelog) + " begins at offset " +
+          std::to_string(logs_[i].start) + ", but the state must be read from " +
+          std::to_string(*from) +
+          " on: records were deleted from it (retention, or DeleteRecords), so the state cannot "
+          "be restored; reset the application, and set the topic's cleanup.policy to compact");
     }
     EngineLoader loader{engines_.places()[i], layout_of(i), start_.point.lineage, clock_};
     if (auto status = loader.open(); !status.ok()) return status;
     observer_.progress(i, store.restored_from, store.committed_end);
 
-    auto status = reader_.read(changelog, store.restored_from, store.committed_end, [&](const LogRecord& record) -> Status {
-      if (!record.key) return {};  // No store writes null keys; a foreign one cannot be kept.
-      loader.add(record);
-      ++store.records;
-      if (loader.bytes() < settings_.batch_bytes_max) return {};
-      if (observer_.cancelled()) return Status::cancelled("restore of " + to_string(changelog) + " was stopped");
-      observer_.progress(i, record.offset + 1, store.committed_end);
-      return loader.write(record.offset + 1);
-    });
+    auto status = reader_.read(
+        changelog, store.restored_from, store.committed_end,
+        [&](const LogRecord& record) -> Status {
+          if (!record.key) return {};  // No store writes null keys; a foreign one cannot be kept.
+          loader.add(record);
+          ++store.records;
+          if (loader.bytes() < settings_.batch_bytes_max) return {};
+          if (observer_.cancelled())
+            return Status::cancelled("restore of " + to_string(changelog) + " was stopped");
+          observer_.progress(i, record.offset + 1, store.committed_end);
+          return loader.write(record.offset + 1);
+        });
     if (status.ok() && *from < store.committed_end) status = loader.write(store.committed_end);
     if (!status.ok()) return status;
     observer_.progress(i, store.committed_end, store.committed_end);
@@ -203,14 +224,15 @@ class Restore {
     StoreStart& store = start_.stores[i];
     std::unordered_set<std::string> keys;
     std::string engine_key;
-    auto status = reader_.read(plan_.stores[i].changelog, store.committed_end, store.examined_end,
-                               [&](const LogRecord& record) -> Status {
-                                 // What is no key of the store does not get into it either.
-                                 if (record.key && layout_of(i).engine_key(*record.key, record.timestamp, engine_key)) {
-                                   keys.insert(engine_key);
-                                 }
-                                 return {};
-                               });
+    auto status = reader_.read(
+        plan_.stores[i].changelog, store.committed_end, store.examined_end,
+        [&](const LogRecord& record) -> Status {
+          // What is no key of the store does not get into it either.
+          if (record.key && layout_of(i).engine_key(*record.key, record.timestamp, engine_key)) {
+            keys.insert(engine_key);
+          }
+          return {};
+        });
     store.tail_keys.assign(keys.begin(), keys.end());
     std::sort(store.tail_keys.begin(), store.tail_keys.end());
     return status;
@@ -229,9 +251,10 @@ class Restore {
 
 }  // namespace
 
-Result<TaskStart> restore_task(const TaskPlan& plan, TaskEngines& engines, const std::vector<CommittedOffset>& committed,
-                               ChangelogReader& reader, const Clock& clock, const RestoreSettings& settings,
-                               RestoreObserver& observer) {
+Result<TaskStart> restore_task(const TaskPlan& plan, TaskEngines& engines,
+                               const std::vector<CommittedOffset>& committed,
+                               ChangelogReader& reader, const Clock& clock,
+                               const RestoreSettings& settings, RestoreObserver& observer) {
   return Restore{plan, engines, committed, reader, clock, settings, observer}.run();
 }
 

@@ -35,11 +35,13 @@ class ChangelogReader {
 
   virtual ~ChangelogReader() = default;
 
-  /// Both ends of a partition, once no transaction is open on it (its last stable offset equals its end).
+  /// Both ends of a partition, once no transaction is open on it (its last stable offset equals its
+  /// end).
   virtual Result<Ends> ends(const TopicPartition& partition) = 0;
 
-  /// Hands every record of [from, to) to `apply`, in order. Returns when the position has reached `to`, whatever of the
-  /// range compaction has left; never on silence. Stops early with the Status of `apply`.
+  /// Hands every record of [from, to) to `apply`, in order. Returns when the position has reached
+  /// `to`, whatever of the range compaction has left; never on silence. Stops early with the Status
+  /// of `apply`.
   virtual Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
                       const std::function<Status(const LogRecord&)>& apply) = 0;
 };
@@ -60,7 +62,8 @@ struct RestoreSettings {
   std::uint64_t cluster = 0;      ///< Hash of the cluster id.
   std::uint64_t new_lineage = 0;  ///< A fresh random number, for a state that begins here.
   OffsetReset reset = OffsetReset::kEarliest;
-  /// How long the broker keeps tombstones at least: an engine that is behind and older than half of it has missed some.
+  /// How long the broker keeps tombstones at least: an engine that is behind and older than half of
+  /// it has missed some.
   std::chrono::milliseconds delete_retention = std::chrono::hours{24};
   /// Changes collected before they are sorted and written to the engine.
   std::size_t batch_bytes_max = std::size_t{32} << 20;
@@ -68,12 +71,13 @@ struct RestoreSettings {
 
 /// What the restore of a store found.
 struct StoreStart {
-  std::int64_t restored_from = 0;    ///< First offset that was read.
-  std::int64_t committed_end = 0;    ///< E: the engine holds the changelog up to here.
-  std::int64_t examined_end = 0;     ///< L: up to here the log was looked through.
-  std::uint64_t records = 0;         ///< Applied to the engine.
-  std::vector<std::string> tail_keys;  ///< Engine keys of [E, L), which no commit covers: to be written again.
-  std::string rebuilt;               ///< Why the engine's content was discarded; empty if it was not.
+  std::int64_t restored_from = 0;  ///< First offset that was read.
+  std::int64_t committed_end = 0;  ///< E: the engine holds the changelog up to here.
+  std::int64_t examined_end = 0;   ///< L: up to here the log was looked through.
+  std::uint64_t records = 0;       ///< Applied to the engine.
+  std::vector<std::string>
+      tail_keys;        ///< Engine keys of [E, L), which no commit covers: to be written again.
+  std::string rebuilt;  ///< Why the engine's content was discarded; empty if it was not.
 };
 
 /// Where a task starts: its commit point, and its engines at the committed ends.
@@ -82,12 +86,15 @@ struct TaskStart {
   std::vector<StoreStart> stores;  ///< In the order of the plan.
 };
 
-/// Finds the task's commit point, brings its engines to the committed ends and reads what lies beyond.
+/// Finds the task's commit point, brings its engines to the committed ends and reads what lies
+/// beyond.
 ///
-/// invalid_argument: a person must decide (committed offsets lost, a store the commit point does not know); corruption:
-/// the log is shorter than the commit point says; unavailable: the broker did not answer; cancelled.
-Result<TaskStart> restore_task(const TaskPlan& plan, TaskEngines& engines, const std::vector<CommittedOffset>& committed,
-                               ChangelogReader& reader, const Clock& clock, const RestoreSettings& settings,
-                               RestoreObserver& observer);
+/// invalid_argument: a person must decide (committed offsets lost, a store the commit point does
+/// not know); corruption: the log is shorter than the commit point says; unavailable: the broker
+/// did not answer; cancelled.
+Result<TaskStart> restore_task(const TaskPlan& plan, TaskEngines& engines,
+                               const std::vector<CommittedOffset>& committed,
+                               ChangelogReader& reader, const Clock& clock,
+                               const RestoreSettings& settings, RestoreObserver& observer);
 
 }  // namespace millrace

@@ -30,10 +30,11 @@ class Sink {
   /// Counts acknowledgements for one writer. Shared, because reports may come late.
   virtual std::shared_ptr<AckTracker> new_tracker() = 0;
 
-  /// Hands one record over for sending; all bytes are copied. Success says nothing about delivery: the tracker does.
-  virtual Status produce(std::uint32_t topic, std::int32_t partition, std::optional<std::string_view> key,
-                         std::optional<std::string_view> value, Timestamp timestamp, const Headers* headers,
-                         AckTracker& tracker) = 0;
+  /// Hands one record over for sending; all bytes are copied. Success says nothing about delivery:
+  /// the tracker does.
+  virtual Status produce(std::uint32_t topic, std::int32_t partition,
+                         std::optional<std::string_view> key, std::optional<std::string_view> value,
+                         Timestamp timestamp, const Headers* headers, AckTracker& tracker) = 0;
 };
 
 }  // namespace millrace

@@ -9,7 +9,8 @@
 namespace millrace {
 namespace {
 
-// Cache entries are evicted between records, since operators hold references to them while they work on one.
+// Cache entries are evicted between records, since operators hold references to them while they
+// work on one.
 constexpr std::size_t kRecordsPerTrim = 1024;
 
 // How much of a store is looked at for keys and versions that are over: four entries for
@@ -29,7 +30,7 @@ void collect_keyed_stores(const Graph& graph, NodeIndex node, std::vector<std::s
 
 }  // namespace
 
-// --- What happens to a record ---------------------------------------------------------------------------------------
+// --- What happens to a record ---
 
 Result<std::size_t> Task::process(std::size_t records_max) {
   std::size_t done = 0;
@@ -40,7 +41,8 @@ Result<std::size_t> Task::process(std::size_t records_max) {
     const auto records = input.batches.front()->records();
     if (input.next % kRecordsPerTrim == 0) {
       maintain();
-      const auto next = records.subspan(input.next, std::min(kRecordsPerTrim, records.size() - input.next));
+      const auto next =
+          records.subspan(input.next, std::min(kRecordsPerTrim, records.size() - input.next));
       if (auto status = prefetch(input, next); !status.ok()) return status;
     }
     if (auto status = process_record(input, records[input.next]); !status.ok()) return status;
@@ -57,8 +59,9 @@ Result<std::size_t> Task::process(std::size_t records_max) {
   return done;
 }
 
-// A record changes the cache and produces outputs. Nothing of it is durable before the next commit: a crash here costs
-// nothing but doing it again, and outputs that left already may repeat (at-least-once).
+// A record changes the cache and produces outputs. Nothing of it is durable before the next commit:
+// a crash here costs nothing but doing it again, and outputs that left already may repeat
+// (at-least-once).
 Status Task::process_record(Input& input, const RawRecord& record) {
   origin_ = {input.partition.topic, input.partition.partition, record.offset};
   before_ = {stream_time_, input.partition_time, input.has_time};
@@ -75,7 +78,8 @@ Status Task::process_record(Input& input, const RawRecord& record) {
   }
   try {
     if (auto status = input.source->receive(record); !status.ok()) {
-      return failed(input, record, input.on_decode_error, DropReason::kDecodeError, "cannot be decoded, " + status.message());
+      return failed(input, record, input.on_decode_error, DropReason::kDecodeError,
+                    "cannot be decoded, " + status.message());
     }
   } catch (const StoreFailure& failure) {
     return failure.status();
@@ -84,7 +88,8 @@ Status Task::process_record(Input& input, const RawRecord& record) {
   } catch (const std::exception& error) {
     return failed(input, record, input.on_error, DropReason::kUserError, error.what());
   } catch (...) {
-    return failed(input, record, input.on_error, DropReason::kUserError, "a serde threw something that is no std::exception");
+    return failed(input, record, input.on_error, DropReason::kUserError,
+                  "a serde threw something that is no std::exception");
   }
   if (may_skip_) {
     for (auto& store : stores_) store.cache->keep_record();
@@ -102,12 +107,15 @@ Status Task::process_record(Input& input, const RawRecord& record) {
 }
 
 // The record could not be processed. Skipped, it leaves no trace but the log line and the count.
-Status Task::failed(Input& input, const RawRecord& record, ErrorPolicy policy, DropReason reason, const std::string& what) {
+Status Task::failed(Input& input, const RawRecord& record, ErrorPolicy policy, DropReason reason,
+                    const std::string& what) {
   const std::string text = "record " + to_string(origin_) + " (timestamp " +
                            std::to_string(to_millis(record.timestamp)) + "): " + what;
   if (policy == ErrorPolicy::kFail) {
-    return Status::internal(text + "; the policy is fail: correct the record or the code, or set on_error or "
-                                   "on_decode_error to skip");
+    return Status::internal(
+        text +
+        "; the policy is fail: correct the record or the code, or set on_error or "
+        "on_decode_error to skip");
   }
   if (may_skip_) {
     for (auto& store : stores_) store.cache->undo_record();
@@ -122,13 +130,15 @@ Status Task::failed(Input& input, const RawRecord& record, ErrorPolicy policy, D
 }
 
 std::optional<std::size_t> Task::next_input() const {
-  if (inputs_.size() == 1) return inputs_[0].buffered > 0 ? std::optional<std::size_t>{0} : std::nullopt;
+  if (inputs_.size() == 1)
+    return inputs_[0].buffered > 0 ? std::optional<std::size_t>{0} : std::nullopt;
   std::optional<std::size_t> best;
   Timestamp lowest{};
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     const Input& input = inputs_[i];
     if (input.buffered == 0) {
-      if (!input.caught_up && inputs_.size() > 1) return std::nullopt;  // Its next record may be the lowest.
+      if (!input.caught_up && inputs_.size() > 1)
+        return std::nullopt;  // Its next record may be the lowest.
       continue;
     }
     const Timestamp head = input.batches.front()->records()[input.next].timestamp;
@@ -155,8 +165,9 @@ Status Task::prefetch(const Input& input, std::span<const RawRecord> records) {
   return {};
 }
 
-void Task::send(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
-                Timestamp timestamp, const HeaderSource* headers) {
+void Task::send(SinkIndex sink, std::optional<std::string_view> key,
+                std::optional<std::string_view> value, Timestamp timestamp,
+                const HeaderSource* headers) {
   Headers decoded;
   if (headers != nullptr) decoded = headers->headers();
   if (!may_skip_) return produce(sink, key, value, timestamp, decoded.empty() ? nullptr : &decoded);
@@ -166,22 +177,26 @@ void Task::send(SinkIndex sink, std::optional<std::string_view> key, std::option
   held_.push_back(std::move(held));
 }
 
-void Task::produce(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
-                   Timestamp timestamp, const Headers* headers) {
+void Task::produce(SinkIndex sink, std::optional<std::string_view> key,
+                   std::optional<std::string_view> value, Timestamp timestamp,
+                   const Headers* headers) {
   const Output& output = outputs_[sink];
   // Records without a key take turns among the partitions.
-  const std::int32_t partition = key ? partition_of(*key, output.target.partitions)
-                                     : static_cast<std::int32_t>(null_key_partition_++ %
-                                                                 static_cast<std::uint32_t>(output.target.partitions));
-  const auto status = sink_.produce(output.target.id, partition, key, value, timestamp, headers, *acks_);
+  const std::int32_t partition =
+      key ? partition_of(*key, output.target.partitions)
+          : static_cast<std::int32_t>(null_key_partition_++ %
+                                      static_cast<std::uint32_t>(output.target.partitions));
+  const auto status =
+      sink_.produce(output.target.id, partition, key, value, timestamp, headers, *acks_);
   if (!status.ok()) {
-    throw SinkFailure(Status{status.code(), "cannot write to " + output.topic + '-' + std::to_string(partition) +
-                                                " for record " + to_string(origin_) + ": " + status.message()});
+    throw SinkFailure(Status{status.code(), "cannot write to " + output.topic + '-' +
+                                                std::to_string(partition) + " for record " +
+                                                to_string(origin_) + ": " + status.message()});
   }
   output.produced->add();
 }
 
-// --- When it is durable ---------------------------------------------------------------------------------------------
+// --- When it is durable ---
 
 Result<std::shared_ptr<const PreparedCommit>> Task::prepare_start() {
   std::size_t healed = 0;
@@ -199,7 +214,8 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare_start() {
     settings_.log(LogLevel::kInfo, "task " + id_text_ + ": writing " + std::to_string(healed) +
                                        " keys again that no commit covers");
   }
-  progressed_ = true;  // Commit in any case: before this commit nothing may be written or processed.
+  progressed_ =
+      true;  // Commit in any case: before this commit nothing may be written or processed.
   return produce_changes();
 }
 
@@ -223,7 +239,8 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
   } catch (const std::exception& error) {
     return Status::internal("task " + id_text_ + ", handing on a table's changes: " + error.what());
   } catch (...) {
-    return Status::internal("task " + id_text_ + ", handing on a table's changes: something that is no std::exception");
+    return Status::internal("task " + id_text_ +
+                            ", handing on a table's changes: something that is no std::exception");
   }
   // What expires is a change without a record.
   const bool expired = std::any_of(swept_stores_.begin(), swept_stores_.end(),
@@ -233,11 +250,15 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
 }
 
 // The commit, step by step, and what a crash costs at each:
-//   1. here: changes are produced to the changelogs. A crash leaves some of them behind the committed end, where the next
+//   1. here: changes are produced to the changelogs. A crash leaves some of them behind the
+//   committed end, where the next
 //      start finds them and writes their keys again with the committed values.
-//   2. all of it is acknowledged, and nothing foreign lies between (PreparedCommit::judge). A crash: as 1.
-//   3. the offsets are committed with the commit point as metadata. From here on, and only from here on, it counts.
-//   4. committed(): the changes wait in memory for the next checkpoint. A crash: they are read from the changelog.
+//   2. all of it is acknowledged, and nothing foreign lies between (PreparedCommit::judge). A
+//   crash: as 1.
+//   3. the offsets are committed with the commit point as metadata. From here on, and only from
+//   here on, it counts.
+//   4. committed(): the changes wait in memory for the next checkpoint. A crash: they are read from
+//   the changelog.
 //   5. checkpoint(): the engines take them, atomically with their position.
 Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes() {
   std::string at = "task " + id_text_;
@@ -246,7 +267,8 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes() {
   } catch (const std::exception& error) {
     return Status::internal(at + ": a value cannot be encoded: " + error.what());
   } catch (...) {
-    return Status::internal(at + ": a value cannot be encoded: its serde threw something that is no std::exception");
+    return Status::internal(
+        at + ": a value cannot be encoded: its serde threw something that is no std::exception");
   }
 }
 
@@ -273,11 +295,12 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(st
     const KeyLayout& layout = store.cache->layout();
     for (const Change& change : changes) {
       if (!change.logged) continue;
-      const auto status = sink_.produce(store.changelog, changelog.partition, layout.log_key(change.key),
-                                        change.changelog_value(layout), change.timestamp, nullptr, *acks);
+      const auto status =
+          sink_.produce(store.changelog, changelog.partition, layout.log_key(change.key),
+                        change.changelog_value(layout), change.timestamp, nullptr, *acks);
       if (!status.ok()) {
-        return Status{status.code(), "task " + id_text_ + ": cannot write to changelog " + to_string(changelog) + ": " +
-                                         status.message()};
+        return Status{status.code(), "task " + id_text_ + ": cannot write to changelog " +
+                                         to_string(changelog) + ": " + status.message()};
       }
     }
     metrics_.changes().add(static_cast<std::uint64_t>(acks->produced()));
@@ -296,16 +319,20 @@ void Task::committed(const CommitPoint& point) {
   for (std::size_t i = 0; i < stores_.size(); ++i) {
     stores_[i].cache->committed();
     if (!plan_.stores[i].has_changelog()) continue;
-    // Foreign records that the start has read lie below; what the next commit writes must follow what is there now.
-    stores_[i].examined_end = std::max(stores_[i].examined_end, point.changelog_ends.at(plan_.stores[i].changelog.topic));
+    // Foreign records that the start has read lie below; what the next commit writes must follow
+    // what is there now.
+    stores_[i].examined_end =
+        std::max(stores_[i].examined_end, point.changelog_ends.at(plan_.stores[i].changelog.topic));
   }
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
-    metrics_.input(i).committed_offset.set(static_cast<double>(point.sources.at(inputs_[i].partition.topic)));
+    metrics_.input(i).committed_offset.set(
+        static_cast<double>(point.sources.at(inputs_[i].partition.topic)));
   }
 }
 
 bool Task::wants_commit() const {
-  return std::any_of(stores_.begin(), stores_.end(), [](const Store& store) { return store.cache->wants_checkpoint(); });
+  return std::any_of(stores_.begin(), stores_.end(),
+                     [](const Store& store) { return store.cache->wants_checkpoint(); });
 }
 
 Status Task::checkpoint_if_due() {
@@ -349,8 +376,10 @@ Status Task::checkpoint() {
   return {};
 }
 
-Status Task::backup(const std::function<Result<std::filesystem::path>(std::string_view)>& directory) {
-  // Without a change since, the engines' positions may stand below the commit point, at records that are no changes.
+Status Task::backup(
+    const std::function<Result<std::filesystem::path>(std::string_view)>& directory) {
+  // Without a change since, the engines' positions may stand below the commit point, at records
+  // that are no changes.
   if (auto status = checkpoint(); !status.ok()) return status;
   auto status = engines_.backup(directory);
   if (status.ok()) return {};
@@ -361,27 +390,28 @@ Status Task::close() {
   if (closed_) return {};
   closed_ = true;
   operators_.clear();
-  const bool uncheckpointed = std::any_of(stores_.begin(), stores_.end(),
-                                          [](const Store& store) { return store.cache->uncheckpointed_bytes() > 0; });
+  const bool uncheckpointed = std::any_of(stores_.begin(), stores_.end(), [](const Store& store) {
+    return store.cache->uncheckpointed_bytes() > 0;
+  });
   Status status = uncheckpointed ? checkpoint() : Status{};
   stores_.clear();
   auto closed = engines_.close();
   return status.ok() ? closed : status;
 }
 
-// --- The rest -------------------------------------------------------------------------------------------------------
+// --- The rest ---
 
-Result<std::unique_ptr<Task>> Task::create(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink,
-                                           const Clock& clock, TaskSettings settings, CacheBudget& budget,
-                                           metrics::Registry& registry) {
-  std::unique_ptr<Task> task{new Task(std::move(plan), std::move(engines), std::move(start), sink, clock,
-                                      std::move(settings), budget, registry)};
+Result<std::unique_ptr<Task>> Task::create(TaskPlan plan, TaskEngines engines, TaskStart start,
+                                           Sink& sink, const Clock& clock, TaskSettings settings,
+                                           CacheBudget& budget, metrics::Registry& registry) {
+  std::unique_ptr<Task> task{new Task(std::move(plan), std::move(engines), std::move(start), sink,
+                                      clock, std::move(settings), budget, registry)};
   if (auto status = task->build(); !status.ok()) return status;
   return task;
 }
 
-Task::Task(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink, const Clock& clock, TaskSettings settings,
-           CacheBudget& budget, metrics::Registry& registry)
+Task::Task(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink, const Clock& clock,
+           TaskSettings settings, CacheBudget& budget, metrics::Registry& registry)
     : plan_(std::move(plan)),
       id_text_(to_string(plan_.id)),
       engines_(std::move(engines)),
@@ -395,9 +425,9 @@ Task::Task(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink, cons
   for (std::size_t i = 0; i < plan_.stores.size(); ++i) {
     const auto& place = engines_.places()[i];
     const auto& spec = plan_.graph->stores()[plan_.stores[i].store];
-    stores_.push_back({std::make_unique<StateCache>(*place.engine, place.index, *spec.value, budget, spec.layout),
-                       0,
-                       start.stores[i].examined_end});
+    stores_.push_back(
+        {std::make_unique<StateCache>(*place.engine, place.index, *spec.value, budget, spec.layout),
+         0, start.stores[i].examined_end});
     tails_.push_back(std::move(start.stores[i].tail_keys));
     if (spec.layout.needs_passes()) swept_stores_.push_back(stores_.back().cache.get());
   }
@@ -417,14 +447,16 @@ Status Task::build() {
     if (auto output = add_output(topic); !output) return output.error();
   }
   const auto sink_index = [this](const std::string& topic) {
-    const auto found = std::find_if(outputs_.begin(), outputs_.end(), [&](const auto& o) { return o.topic == topic; });
+    const auto found = std::find_if(outputs_.begin(), outputs_.end(),
+                                    [&](const auto& o) { return o.topic == topic; });
     return static_cast<SinkIndex>(found - outputs_.begin());
   };
   // Children are made first, so that parents can hold on to them.
   operators_.resize(graph.nodes().size());
   const auto& nodes = plan_.subtopology().nodes;
   for (auto node = nodes.rbegin(); node != nodes.rend(); ++node) {
-    const OperatorBuild build{graph, *node, *this, operators_, sink_index, settings_.forward_at_commit};
+    const OperatorBuild build{graph,      *node,      *this,
+                              operators_, sink_index, settings_.forward_at_commit};
     operators_[*node] = graph.nodes()[*node].make(build);
   }
 
@@ -441,12 +473,14 @@ Status Task::build() {
       std::vector<std::size_t> keyed;
       collect_keyed_stores(graph, node, keyed);
       for (std::size_t i = 0; i < plan_.stores.size(); ++i) {
-        if (std::find(keyed.begin(), keyed.end(), plan_.stores[i].store) != keyed.end()) input.keyed_stores.push_back(i);
+        if (std::find(keyed.begin(), keyed.end(), plan_.stores[i].store) != keyed.end())
+          input.keyed_stores.push_back(i);
       }
     }
     may_skip_ = may_skip_ || input.on_error == ErrorPolicy::kSkip;
     input.position = point_.sources.at(partition.topic);
-    if (const auto time = point_.partition_times.find(partition.topic); time != point_.partition_times.end()) {
+    if (const auto time = point_.partition_times.find(partition.topic);
+        time != point_.partition_times.end()) {
       input.partition_time = time->second;
       input.has_time = true;
       stream_time_ = std::max(stream_time_, time->second);
@@ -488,10 +522,12 @@ StateCache* Task::cache_of(const std::string& name) {
   return nullptr;
 }
 
-StateCache& Task::store(const std::string& name, const ValueOps& value, const KeyOps& key, StoreKind kind) {
+StateCache& Task::store(const std::string& name, const ValueOps& value, const KeyOps& key,
+                        StoreKind kind) {
   StateCache* cache = cache_of(name);
   if (cache == nullptr) {
-    throw UnknownStoreError("store '" + name + "' is not connected to this part of the topology; name it in "
+    throw UnknownStoreError("store '" + name +
+                            "' is not connected to this part of the topology; name it in "
                             "connects(...)");
   }
   check_store_types(plan_.graph->stores()[*plan_.graph->find_store(name)], value, key, kind);

@@ -47,18 +47,19 @@ struct TaskSettings {
 
 /// One partition's share of a subtopology: its records, operators, state and commits.
 ///
-/// Plain and deterministic: no threads, no clock of its own, nothing asynchronous. The actor, the test driver and the
-/// simulator run this very class. Used by one thread at a time.
+/// Plain and deterministic: no threads, no clock of its own, nothing asynchronous. The actor, the
+/// test driver and the simulator run this very class. Used by one thread at a time.
 ///
-/// Life: made from a TaskStart; `prepare_start` and its commit; then add / process / prepare / committed / checkpoint in
-/// any order the shell likes, one commit in flight at most; `close`. After any Status that is not ok the task is spent:
-/// destroy it and start another from the commit point. Nothing it had not committed is anywhere but in its memory.
+/// Life: made from a TaskStart; `prepare_start` and its commit; then add / process / prepare /
+/// committed / checkpoint in any order the shell likes, one commit in flight at most; `close`.
+/// After any Status that is not ok the task is spent: destroy it and start another from the commit
+/// point. Nothing it had not committed is anywhere but in its memory.
 class Task final : public TaskContext {
  public:
   /// Takes the engines over. invalid_argument if an output topic does not exist.
-  static Result<std::unique_ptr<Task>> create(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink,
-                                              const Clock& clock, TaskSettings settings, CacheBudget& budget,
-                                              metrics::Registry& registry);
+  static Result<std::unique_ptr<Task>> create(TaskPlan plan, TaskEngines engines, TaskStart start,
+                                              Sink& sink, const Clock& clock, TaskSettings settings,
+                                              CacheBudget& budget, metrics::Registry& registry);
   ~Task() override;
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
@@ -68,12 +69,12 @@ class Task final : public TaskContext {
   /// Hands over records of the plan's `input`-th partition, which must follow those before.
   void add(std::size_t input, std::unique_ptr<Batch> batch);
 
-  /// Tells whether everything of an input's partition has been added: an empty input that may have more holds back the
-  /// others, so that records are taken in timestamp order.
+  /// Tells whether everything of an input's partition has been added: an empty input that may have
+  /// more holds back the others, so that records are taken in timestamp order.
   void set_caught_up(std::size_t input, bool caught_up) { inputs_[input].caught_up = caught_up; }
 
-  /// Processes at most `records_max` of the added records, always the one with the lowest timestamp among the inputs'
-  /// next ones; each goes through the operators depth-first. Returns how many.
+  /// Processes at most `records_max` of the added records, always the one with the lowest timestamp
+  /// among the inputs' next ones; each goes through the operators depth-first. Returns how many.
   Result<std::size_t> process(std::size_t records_max);
 
   /// Records added but not processed, of all inputs and of one.
@@ -84,11 +85,13 @@ class Task final : public TaskContext {
 
   // --- Commit ---
 
-  /// The task's first commit, before it may process: the keys that a crashed commit or a foreign writer left behind the
-  /// committed ends are written again with their committed values; same source offsets, new ends.
+  /// The task's first commit, before it may process: the keys that a crashed commit or a foreign
+  /// writer left behind the committed ends are written again with their committed values; same
+  /// source offsets, new ends.
   Result<std::shared_ptr<const PreparedCommit>> prepare_start();
 
-  /// Produces what changed since the last commit. Null if nothing did. Precondition: no commit is in flight.
+  /// Produces what changed since the last commit. Null if nothing did. Precondition: no commit is
+  /// in flight.
   Result<std::shared_ptr<const PreparedCommit>> prepare();
 
   /// The prepared commit is durable as `point`.
@@ -107,8 +110,8 @@ class Task final : public TaskContext {
 
   /// Evicts cache entries beyond the budget and folds figures into the metrics.
   void maintain();
-  /// Asks the engines for their figures, folds them into the metrics and returns them in the order of the plan. Dearer
-  /// than maintain(): for once a second.
+  /// Asks the engines for their figures, folds them into the metrics and returns them in the order
+  /// of the plan. Dearer than maintain(): for once a second.
   std::vector<EngineStatistics> store_figures();
 
   /// A store by its name, told what time it is; nullptr if the task has none such.
@@ -116,11 +119,14 @@ class Task final : public TaskContext {
   [[nodiscard]] const TaskPlan& plan() const { return plan_; }
   [[nodiscard]] TaskMetrics& metrics() { return metrics_; }
 
-  /// Checkpoints, then copies each engine into the directory that `directory` gives for it (empty, its own). The copy
-  /// is that of `commit_point()`. A failure spends the task only if the checkpoint has failed.
-  Status backup(const std::function<Result<std::filesystem::path>(std::string_view engine_name)>& directory);
+  /// Checkpoints, then copies each engine into the directory that `directory` gives for it (empty,
+  /// its own). The copy is that of `commit_point()`. A failure spends the task only if the
+  /// checkpoint has failed.
+  Status backup(
+      const std::function<Result<std::filesystem::path>(std::string_view engine_name)>& directory);
 
-  /// Writes a last checkpoint of what is committed and closes the engines. What is not committed is dropped.
+  /// Writes a last checkpoint of what is committed and closes the engines. What is not committed is
+  /// dropped.
   Status close();
 
   // --- TaskContext, for operators ---
@@ -129,10 +135,12 @@ class Task final : public TaskContext {
   [[nodiscard]] const std::string& task_id() const override { return id_text_; }
   [[nodiscard]] Timestamp stream_time() const override { return stream_time_; }
   [[nodiscard]] Timestamp wall_time() const override { return clock_.now(); }
-  void send(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
-            Timestamp timestamp, const HeaderSource* headers) override;
+  void send(SinkIndex sink, std::optional<std::string_view> key,
+            std::optional<std::string_view> value, Timestamp timestamp,
+            const HeaderSource* headers) override;
   void drop(DropReason reason) override { metrics_.dropped(reason).add(); }
-  StateCache& store(const std::string& name, const ValueOps& value, const KeyOps& key, StoreKind kind) override;
+  StateCache& store(const std::string& name, const ValueOps& value, const KeyOps& key,
+                    StoreKind kind) override;
 
  private:
   struct Input {
@@ -152,8 +160,9 @@ class Task final : public TaskContext {
   };
   struct Store {
     std::unique_ptr<StateCache> cache;
-    std::uint32_t changelog = 0;     // Of the sink; not looked at without one.
-    std::int64_t examined_end = 0;   // Up to here the changelog holds nothing foreign that we do not know of.
+    std::uint32_t changelog = 0;  // Of the sink; not looked at without one.
+    std::int64_t examined_end =
+        0;  // Up to here the changelog holds nothing foreign that we do not know of.
   };
   struct Output {
     std::string topic;
@@ -169,15 +178,16 @@ class Task final : public TaskContext {
     Headers headers;
   };
 
-  Task(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink, const Clock& clock, TaskSettings settings,
-       CacheBudget& budget, metrics::Registry& registry);
+  Task(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink, const Clock& clock,
+       TaskSettings settings, CacheBudget& budget, metrics::Registry& registry);
   Status build();
   Result<SinkIndex> add_output(const std::string& topic);
 
   Status prefetch(const Input& input, std::span<const RawRecord> records);
   [[nodiscard]] std::optional<std::size_t> next_input() const;
   Status process_record(Input& input, const RawRecord& record);
-  Status failed(Input& input, const RawRecord& record, ErrorPolicy policy, DropReason reason, const std::string& what);
+  Status failed(Input& input, const RawRecord& record, ErrorPolicy policy, DropReason reason,
+                const std::string& what);
   [[nodiscard]] const std::string& store_name(std::size_t index) const {
     return plan_.graph->stores()[plan_.stores[index].store].options.name();
   }
@@ -185,8 +195,8 @@ class Task final : public TaskContext {
   StateCache* cache_of(const std::string& name);
   void tell_time();
   Status sweep();
-  void produce(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
-               Timestamp timestamp, const Headers* headers);
+  void produce(SinkIndex sink, std::optional<std::string_view> key,
+               std::optional<std::string_view> value, Timestamp timestamp, const Headers* headers);
   Result<std::shared_ptr<const PreparedCommit>> produce_changes();
   // May throw what a serde throws; `at` tells where it was then.
   Result<std::shared_ptr<const PreparedCommit>> produce_changes_of_stores(std::string& at);
@@ -203,7 +213,8 @@ class Task final : public TaskContext {
   std::vector<Store> stores_;
   std::vector<StateCache*> swept_stores_;  // Those of them whose entries go one by one.
   std::vector<Output> outputs_;
-  std::vector<std::unique_ptr<Operator>> operators_;  // By node; null for nodes of other subtopologies.
+  std::vector<std::unique_ptr<Operator>>
+      operators_;  // By node; null for nodes of other subtopologies.
 
   // What a record has changed of the times, to put it back if the record is skipped.
   struct Times {
@@ -218,15 +229,16 @@ class Task final : public TaskContext {
   Timestamp stream_time_{};
   Timestamp latest_wall_time_{};  // A clock that is set back brings no key back.
   std::uint32_t null_key_partition_ = 0;
-  bool may_skip_ = false;  // Some input skips records whose processing fails: keep what it takes to undo one.
+  bool may_skip_ =
+      false;  // Some input skips records whose processing fails: keep what it takes to undo one.
   std::vector<HeldOutput> held_;
 
   // Commit.
-  CommitPoint point_;            // The last that is durable.
+  CommitPoint point_;  // The last that is durable.
   std::vector<std::vector<std::string>> tails_;
   std::shared_ptr<AckTracker> acks_;  // Of the outputs since the last prepare.
   bool in_flight_ = false;
-  bool progressed_ = false;      // Records processed since the last prepare.
+  bool progressed_ = false;  // Records processed since the last prepare.
   std::chrono::nanoseconds checkpointed_at_{};
   bool closed_ = false;
   std::size_t records_since_sweep_ = 0;

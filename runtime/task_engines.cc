@@ -5,8 +5,10 @@
 
 namespace millrace {
 
-Result<TaskEngines> TaskEngines::open(const TaskPlan& plan, const std::shared_ptr<EngineFactory>& fallback,
-                                      const Directory& directory, const Discard& discard, std::string& rebuilt) {
+Result<TaskEngines> TaskEngines::open(const TaskPlan& plan,
+                                      const std::shared_ptr<EngineFactory>& fallback,
+                                      const Directory& directory, const Discard& discard,
+                                      std::string& rebuilt) {
   struct Group {
     std::shared_ptr<EngineFactory> factory;
     std::vector<std::size_t> members;  // Places in plan.stores.
@@ -29,7 +31,8 @@ Result<TaskEngines> TaskEngines::open(const TaskPlan& plan, const std::shared_pt
     for (const std::size_t member : group.members) {
       const StoreOptions& store = plan.graph->stores()[plan.stores[member].store].options;
       options.stores.push_back(store.name());
-      if (!store.engine_settings().empty()) options.store_settings[store.name()] = store.engine_settings();
+      if (!store.engine_settings().empty())
+        options.store_settings[store.name()] = store.engine_settings();
     }
     if (group.factory->persistent()) {
       auto path = directory(plan.id, name);
@@ -66,7 +69,8 @@ Status TaskEngines::apply(std::vector<StoreCheckpoint> parts,
   return {};
 }
 
-Status TaskEngines::backup(const std::function<Result<std::filesystem::path>(std::string_view)>& directory) {
+Status TaskEngines::backup(
+    const std::function<Result<std::filesystem::path>(std::string_view)>& directory) {
   std::set<Engine*> saved;
   for (const auto& place : places_) {
     if (!saved.insert(place.engine).second) continue;

@@ -12,7 +12,8 @@
 
 namespace millrace {
 
-/// The open engines of a task: one per kind in use, each with the stores that use it. Owned by the task.
+/// The open engines of a task: one per kind in use, each with the stores that use it. Owned by the
+/// task.
 class TaskEngines {
  public:
   /// A store's engine and its place in it.
@@ -22,22 +23,29 @@ class TaskEngines {
     std::string engine_name;
   };
   /// The directory for an engine of the task; called for persistent engines only.
-  using Directory = std::function<Result<std::filesystem::path>(TaskId, std::string_view engine_name)>;
+  using Directory =
+      std::function<Result<std::filesystem::path>(TaskId, std::string_view engine_name)>;
   /// Discards a damaged engine's directory, so that it can be opened anew and rebuilt from the log.
   using Discard = std::function<Status(TaskId, std::string_view engine_name)>;
 
-  /// Opens what the plan's stores need. A damaged engine is discarded and opened empty; `rebuilt` tells why, if any was.
-  static Result<TaskEngines> open(const TaskPlan& plan, const std::shared_ptr<EngineFactory>& fallback,
-                                  const Directory& directory, const Discard& discard, std::string& rebuilt);
+  /// Opens what the plan's stores need. A damaged engine is discarded and opened empty; `rebuilt`
+  /// tells why, if any was.
+  static Result<TaskEngines> open(const TaskPlan& plan,
+                                  const std::shared_ptr<EngineFactory>& fallback,
+                                  const Directory& directory, const Discard& discard,
+                                  std::string& rebuilt);
 
   /// In the order of `plan.stores`.
   [[nodiscard]] const std::vector<Place>& places() const { return places_; }
 
-  /// Writes one checkpoint per engine; `parts[i]` belongs to the plan's i-th store (its `store` is set here).
-  Status apply(std::vector<StoreCheckpoint> parts, const std::map<std::string, std::int64_t>& source_offsets);
+  /// Writes one checkpoint per engine; `parts[i]` belongs to the plan's i-th store (its `store` is
+  /// set here).
+  Status apply(std::vector<StoreCheckpoint> parts,
+               const std::map<std::string, std::int64_t>& source_offsets);
 
   /// Copies each engine into the directory that `directory` gives for it.
-  Status backup(const std::function<Result<std::filesystem::path>(std::string_view engine_name)>& directory);
+  Status backup(
+      const std::function<Result<std::filesystem::path>(std::string_view engine_name)>& directory);
 
   Status close();
 

@@ -7,10 +7,15 @@ TaskMetrics::TaskMetrics(metrics::Registry& registry, const TaskPlan& plan)
     : scope_(registry.scope()), task_(to_string(plan.id)) {
   const metrics::Labels task{{"task", task_}};
   for (const auto& input : plan.inputs) {
-    const metrics::Labels labels{{"topic", input.topic}, {"partition", std::to_string(input.partition)}};
-    inputs_.push_back({scope_.counter("millrace_records_consumed_total", "Records taken from input partitions.", labels),
-                       scope_.gauge("millrace_consumer_lag_records", "Records between the position and the end of an input partition.", labels),
-                       scope_.gauge("millrace_consumer_committed_offset", "Committed offset of an input partition.", labels)});
+    const metrics::Labels labels{{"topic", input.topic},
+                                 {"partition", std::to_string(input.partition)}};
+    inputs_.push_back(
+        {scope_.counter("millrace_records_consumed_total", "Records taken from input partitions.",
+                        labels),
+         scope_.gauge("millrace_consumer_lag_records",
+                      "Records between the position and the end of an input partition.", labels),
+         scope_.gauge("millrace_consumer_committed_offset",
+                      "Committed offset of an input partition.", labels)});
   }
   for (const auto& plan_store : plan.stores) {
     const auto& name = plan.graph->stores()[plan_store.store].options.name();
@@ -31,16 +36,20 @@ TaskMetrics::TaskMetrics(metrics::Registry& registry, const TaskPlan& plan)
          scope_.counter("millrace_store_expired_keys_total",
                         "Keys removed because their time to live was over.", labels)});
   }
-  static constexpr std::array<const char*, 5> kReasons{"null_key", "null_value", "decode_error", "user_error",
-                                                        "expired"};
+  static constexpr std::array<const char*, 5> kReasons{"null_key", "null_value", "decode_error",
+                                                       "user_error", "expired"};
   for (std::size_t i = 0; i < kReasons.size(); ++i) {
-    dropped_[i] = &scope_.counter("millrace_records_dropped_total", "Records that went no further, by reason.",
+    dropped_[i] = &scope_.counter("millrace_records_dropped_total",
+                                  "Records that went no further, by reason.",
                                   {{"task", task_}, {"reason", kReasons[i]}});
   }
-  changes_ = &scope_.counter("millrace_changelog_records_total", "Records written to changelogs.", task);
-  checkpoints_ = &scope_.counter("millrace_checkpoints_total", "Checkpoints written to engines.", task);
-  gap_seconds_ = &scope_.gauge("millrace_task_gap_seconds",
-                               "Longest time without progress while there was lag, since the task runs.", task);
+  changes_ =
+      &scope_.counter("millrace_changelog_records_total", "Records written to changelogs.", task);
+  checkpoints_ =
+      &scope_.counter("millrace_checkpoints_total", "Checkpoints written to engines.", task);
+  gap_seconds_ = &scope_.gauge(
+      "millrace_task_gap_seconds",
+      "Longest time without progress while there was lag, since the task runs.", task);
 }
 
 metrics::Counter& TaskMetrics::produced(const std::string& topic) {

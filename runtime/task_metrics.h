@@ -33,7 +33,9 @@ class TaskMetrics {
 
   [[nodiscard]] Input& input(std::size_t index) { return inputs_[index]; }
   [[nodiscard]] Store& store(std::size_t index) { return stores_[index]; }
-  [[nodiscard]] metrics::Counter& dropped(DropReason reason) { return *dropped_[static_cast<std::size_t>(reason)]; }
+  [[nodiscard]] metrics::Counter& dropped(DropReason reason) {
+    return *dropped_[static_cast<std::size_t>(reason)];
+  }
   [[nodiscard]] metrics::Counter& produced(const std::string& topic);
   [[nodiscard]] metrics::Counter& changes() { return *changes_; }
   [[nodiscard]] metrics::Counter& checkpoints() { return *checkpoints_; }

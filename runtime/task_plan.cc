@@ -6,7 +6,9 @@
 
 namespace millrace {
 
-std::string to_string(TaskId id) { return std::to_string(id.subtopology) + '_' + std::to_string(id.partition); }
+std::string to_string(TaskId id) {
+  return std::to_string(id.subtopology) + '_' + std::to_string(id.partition);
+}
 
 std::string changelog_topic(const std::string& application_id, const StoreOptions& store) {
   if (!store.changelog()) return {};
@@ -31,14 +33,15 @@ void check_changelog_topics(const Graph& graph, const std::string& application_i
   }
 }
 
-std::string driver_topic(const Subtopology& subtopology, const std::vector<std::int32_t>& partitions) {
+std::string driver_topic(const Subtopology& subtopology,
+                         const std::vector<std::int32_t>& partitions) {
   // Source topics are in byte order: max_element takes the first among equals.
   const auto most = std::max_element(partitions.begin(), partitions.end());
   return subtopology.source_topics[static_cast<std::size_t>(most - partitions.begin())];
 }
 
-TaskPlan plan_task(std::shared_ptr<const Graph> graph, TaskId id, const std::vector<std::int32_t>& partitions,
-                   const std::string& application_id) {
+TaskPlan plan_task(std::shared_ptr<const Graph> graph, TaskId id,
+                   const std::vector<std::int32_t>& partitions, const std::string& application_id) {
   TaskPlan plan{id, std::move(graph), {}, {}, application_id};
   const Subtopology& part = plan.subtopology();
   for (std::size_t i = 0; i < part.source_topics.size(); ++i) {

@@ -24,7 +24,7 @@ struct TaskId {
 
 /// A store of a task and the changelog partition behind it.
 struct StorePlan {
-  std::size_t store = 0;  ///< Place in Graph::stores().
+  std::size_t store = 0;     ///< Place in Graph::stores().
   TopicPartition changelog;  ///< Its topic is empty where the store has none.
   /// Nothing relates what the engine holds to the commit point: each start clears it.
   bool starts_empty = false;
@@ -36,7 +36,8 @@ struct StorePlan {
 struct TaskPlan {
   TaskId id;
   std::shared_ptr<const Graph> graph;
-  /// Input partitions, in byte order of the topic; a topic with fewer partitions may have none for this task.
+  /// Input partitions, in byte order of the topic; a topic with fewer partitions may have none for
+  /// this task.
   std::vector<TopicPartition> inputs;
   std::vector<StorePlan> stores;
   std::string application_id = {};
@@ -52,12 +53,14 @@ struct TaskPlan {
 /// Throws TopologyError if a changelog is another store's, or a source or sink of the topology.
 void check_changelog_topics(const Graph& graph, const std::string& application_id);
 
-/// The topic whose partitions place a subtopology's tasks: the one with most partitions, the first by name among equals.
-/// `partitions[i]` is the count of `source_topics[i]`.
-[[nodiscard]] std::string driver_topic(const Subtopology& subtopology, const std::vector<std::int32_t>& partitions);
+/// The topic whose partitions place a subtopology's tasks: the one with most partitions, the first
+/// by name among equals. `partitions[i]` is the count of `source_topics[i]`.
+[[nodiscard]] std::string driver_topic(const Subtopology& subtopology,
+                                       const std::vector<std::int32_t>& partitions);
 
 /// The plan of one task. `partitions[i]` is the count of the subtopology's `source_topics[i]`.
-[[nodiscard]] TaskPlan plan_task(std::shared_ptr<const Graph> graph, TaskId id, const std::vector<std::int32_t>& partitions,
+[[nodiscard]] TaskPlan plan_task(std::shared_ptr<const Graph> graph, TaskId id,
+                                 const std::vector<std::int32_t>& partitions,
                                  const std::string& application_id);
 
 }  // namespace millrace

@@ -17,7 +17,8 @@ struct Crash {};
 class LogBatch final : public Batch {
  public:
   LogBatch(const MemoryLog::Partition& log, std::int64_t from, std::size_t count) {
-    for (std::size_t i = static_cast<std::size_t>(from); i < log.size() && records_.size() < count; ++i) {
+    for (std::size_t i = static_cast<std::size_t>(from); i < log.size() && records_.size() < count;
+         ++i) {
       const auto& record = log[i];
       sources_.push_back(std::make_unique<LogHeaders>(record.headers));
       records_.push_back({record.key, record.value, record.timestamp, static_cast<std::int64_t>(i),
@@ -53,7 +54,10 @@ T checked(Result<T> result) {
 
 struct TestDriver::Impl {
   Impl(const Topology& topology, TestDriverOptions the_options)
-      : options(std::move(the_options)), graph(topology.graph()), clock(options.start), budget(options.cache_bytes_max) {
+      : options(std::move(the_options)),
+        graph(topology.graph()),
+        clock(options.start),
+        budget(options.cache_bytes_max) {
     graph->freeze();
     check_changelog_topics(*graph, options.application_id);
     for (const auto& part : graph->subtopologies()) {
@@ -75,7 +79,9 @@ struct TestDriver::Impl {
       for (const auto& topic : part.source_topics) counts.push_back(log.partitions(topic));
       const std::int32_t tasks_of_part = *std::max_element(counts.begin(), counts.end());
       for (std::int32_t p = 0; p < tasks_of_part; ++p) {
-        start_task(plan_task(graph, {static_cast<std::int32_t>(s), p}, counts, options.application_id), tasks_of_part);
+        start_task(
+            plan_task(graph, {static_cast<std::int32_t>(s), p}, counts, options.application_id),
+            tasks_of_part);
       }
     }
   }
@@ -85,7 +91,8 @@ struct TestDriver::Impl {
       if (store.has_changelog()) log.create_topic(store.changelog.topic, partition_count);
     }
     std::string rebuilt;
-    const auto directory = [this](TaskId id, std::string_view name) -> Result<std::filesystem::path> {
+    const auto directory = [this](TaskId id,
+                                  std::string_view name) -> Result<std::filesystem::path> {
       auto path = options.state_dir / to_string(id) / name;
       std::filesystem::create_directories(path);
       return path;
@@ -99,13 +106,14 @@ struct TestDriver::Impl {
     settings.new_lineage = ++lineages;
     settings.reset = options.auto_offset_reset;
     RestoreObserver observer;
-    auto begin = checked(restore_task(plan, engines, log.committed(plan.inputs), log, clock, settings, observer));
+    auto begin = checked(
+        restore_task(plan, engines, log.committed(plan.inputs), log, clock, settings, observer));
     TaskSettings task_settings;
     task_settings.on_decode_error = options.on_decode_error;
     task_settings.on_error = options.on_error;
     task_settings.forward_at_commit = options.cache_bytes_max > 0;
-    auto task = checked(Task::create(plan, std::move(engines), std::move(begin), log, clock, task_settings, budget,
-                                     registry));
+    auto task = checked(Task::create(plan, std::move(engines), std::move(begin), log, clock,
+                                     task_settings, budget, registry));
     complete(*task, produced([&] { return task->prepare_start(); }));
     tasks.push_back(std::move(task));
   }
@@ -124,7 +132,8 @@ struct TestDriver::Impl {
     const auto& inputs = task.plan().inputs;
     std::vector<std::unique_ptr<Batch>> batches;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      task.add(i, std::make_unique<LogBatch>(log.partition(inputs[i]), task.position(i), options.batch_records_max));
+      task.add(i, std::make_unique<LogBatch>(log.partition(inputs[i]), task.position(i),
+                                             options.batch_records_max));
       task.set_caught_up(i, true);
     }
     const std::size_t done = checked(task.process(task.buffered()));
@@ -206,14 +215,16 @@ TestDriver::TestDriver(const Topology& topology, TestDriverOptions options)
 
 TestDriver::~TestDriver() = default;
 
-void TestDriver::pipe_raw(const std::string& topic, std::optional<std::string> key, std::optional<std::string> value,
-                          std::optional<Timestamp> timestamp, const Headers& headers) {
+void TestDriver::pipe_raw(const std::string& topic, std::optional<std::string> key,
+                          std::optional<std::string> value, std::optional<Timestamp> timestamp,
+                          const Headers& headers) {
   const std::int32_t count = impl_->log.partitions(topic);
   if (count == 0) throw TopologyError("topic '" + topic + "' is not read by the topology");
   const std::int32_t partition = key ? partition_of(*key, count)
-                                     : static_cast<std::int32_t>(impl_->null_key_partition++ % static_cast<std::uint32_t>(count));
-  impl_->log.append({topic, partition},
-                    {std::move(key), std::move(value), timestamp.value_or(impl_->clock.now()), headers});
+                                     : static_cast<std::int32_t>(impl_->null_key_partition++ %
+                                                                 static_cast<std::uint32_t>(count));
+  impl_->log.append({topic, partition}, {std::move(key), std::move(value),
+                                         timestamp.value_or(impl_->clock.now()), headers});
   impl_->guarded([&] { impl_->run(); });
 }
 
@@ -239,11 +250,12 @@ std::vector<TestDriver::RawOutput> TestDriver::read_raw(const std::string& topic
   return fresh;
 }
 
-std::vector<StateCache*> TestDriver::find_store(const std::string& name, const ValueOps& value, const KeyOps& key,
-                                                StoreKind kind) {
+std::vector<StateCache*> TestDriver::find_store(const std::string& name, const ValueOps& value,
+                                                const KeyOps& key, StoreKind kind) {
   if (!impl_->graph->find_store(name)) {
     std::string known;
-    for (const auto& store : impl_->graph->stores()) known += (known.empty() ? "" : ", ") + store.options.name();
+    for (const auto& store : impl_->graph->stores())
+      known += (known.empty() ? "" : ", ") + store.options.name();
     throw UnknownStoreError("there is no store '" + name + "'; the topology has: " + known);
   }
   std::vector<StateCache*> caches;
@@ -253,8 +265,11 @@ std::vector<StateCache*> TestDriver::find_store(const std::string& name, const V
   return caches;
 }
 
-StoreParts TestDriver::parts(const std::string& name, const ValueOps& value, const KeyOps& key, StoreKind kind) {
-  const StoreParts parts = [this, name, &value, &key, kind] { return find_store(name, value, key, kind); };
+StoreParts TestDriver::parts(const std::string& name, const ValueOps& value, const KeyOps& key,
+                             StoreKind kind) {
+  const StoreParts parts = [this, name, &value, &key, kind] {
+    return find_store(name, value, key, kind);
+  };
   static_cast<void>(parts());  // Throws at once for what is wrong.
   return parts;
 }
@@ -301,8 +316,9 @@ void TestDriver::close() {
 
 std::string TestDriver::metrics_text() const { return impl_->registry.text(); }
 
-void TestDriver::append(const std::string& topic, std::int32_t partition, std::optional<std::string> key,
-                        std::optional<std::string> value, Timestamp timestamp) {
+void TestDriver::append(const std::string& topic, std::int32_t partition,
+                        std::optional<std::string> key, std::optional<std::string> value,
+                        Timestamp timestamp) {
   impl_->log.append({topic, partition}, {std::move(key), std::move(value), timestamp, {}});
 }
 

@@ -10,12 +10,14 @@
 
 namespace millrace {
 
-/// The serialised changes of one commit of one store. Addresses are stable: entries point at their changes.
+/// The serialised changes of one commit of one store. Addresses are stable: entries point at their
+/// changes.
 class ChangeSet {
  public:
   explicit ChangeSet(std::size_t changes_max) { changes_.reserve(changes_max); }
 
-  /// Copies `engine_value` in. At most `changes_max` calls. The key is borrowed from the cache entry.
+  /// Copies `engine_value` in. At most `changes_max` calls. The key is borrowed from the cache
+  /// entry.
   const Change& add(std::string_view key, std::string_view engine_value, Timestamp timestamp) {
     changes_.push_back({key, store(engine_value), false, true, timestamp});
     return changes_.back();

@@ -55,24 +55,29 @@ SourceTopicNotFoundError::SourceTopicNotFoundError(std::string topic_name, std::
       store_name(std::move(store)) {}
 
 SinkTopicNotFoundError::SinkTopicNotFoundError(std::string topic_name)
-    : Error("sink_topic_not_found", "topic '" + topic_name +
-                                        "', which the topology writes to, does not exist; create it and start again"),
+    : Error("sink_topic_not_found",
+            "topic '" + topic_name +
+                "', which the topology writes to, does not exist; create it and start again"),
       topic(std::move(topic_name)) {}
 
 SinkTopicNotFoundError::SinkTopicNotFoundError(std::string topic_name, const std::string& where)
-    : Error("sink_topic_not_found", where + ": topic '" + topic_name +
-                                        "' is not among the reaction topics of the reducer; list it in "
-                                        "reacts_to(...)"),
+    : Error("sink_topic_not_found",
+            where + ": topic '" + topic_name +
+                "' is not among the reaction topics of the reducer; list it in "
+                "reacts_to(...)"),
       topic(std::move(topic_name)) {}
 
-ChangelogPartitionMismatchError::ChangelogPartitionMismatchError(std::string changelog, std::int32_t expected,
+ChangelogPartitionMismatchError::ChangelogPartitionMismatchError(std::string changelog,
+                                                                 std::int32_t expected,
                                                                  std::int32_t actual,
                                                                  std::vector<std::string> sources)
-    : Error("changelog_partition_mismatch",
-            "changelog '" + changelog + "' has " + std::to_string(actual) + " partitions, but its sources " +
-                joined(sources) + " need " + std::to_string(expected) +
-                "; task N writes to changelog partition N, so the counts must be equal: reset the application or "
-                "recreate the topic"),
+    : Error("changelog_partition_mismatch", "changelog '" + changelog + "' has " +
+                                                std::to_string(actual) +
+                                                " partitions, but its sources " + joined(sources) +
+                                                " need " + std::to_string(expected) +
+                                                "; task N writes to changelog partition N, so the "
+                                                "counts must be equal: reset the application or "
+                                                "recreate the topic"),
       changelog_topic(std::move(changelog)),
       expected_partitions(expected),
       actual_partitions(actual),
@@ -81,25 +86,29 @@ ChangelogPartitionMismatchError::ChangelogPartitionMismatchError(std::string cha
 ChangelogNotFoundError::ChangelogNotFoundError(std::string changelog, std::string store,
                                                std::int32_t partitions, int replication,
                                                std::map<std::string, std::string> configs)
-    : Error("changelog_not_found",
-            "changelog '" + changelog + "' of store '" + store +
-                "' does not exist, and may not be created (auto_create_topics, or auto_create of the "
-                "store); allow it, or create the topic: " +
-                create_command(changelog, partitions, replication, configs)),
+    : Error(
+          "changelog_not_found",
+          "changelog '" + changelog + "' of store '" + store +
+              "' does not exist, and may not be created (auto_create_topics, or auto_create of the "
+              "store); allow it, or create the topic: " +
+              create_command(changelog, partitions, replication, configs)),
       changelog_topic(std::move(changelog)),
       store_name(std::move(store)),
       expected_partitions(partitions),
       replication_factor(replication),
       topic_configs(std::move(configs)) {}
 
-CommittedOffsetsLostError::CommittedOffsetsLostError(std::string changelog, std::int32_t partition_number,
+CommittedOffsetsLostError::CommittedOffsetsLostError(std::string changelog,
+                                                     std::int32_t partition_number,
                                                      std::int64_t end)
-    : Error("committed_offsets_lost",
-            "changelog " + changelog + "-" + std::to_string(partition_number) + " holds records up to offset " +
-                std::to_string(end) +
-                ", but the group has no committed offsets for the task's input: they expired or were deleted, so how "
-                "far the log counts is unknown; reset the application (delete the changelog) to start from nothing, "
-                "or restore the group's offsets"),
+    : Error("committed_offsets_lost", "changelog " + changelog + "-" +
+                                          std::to_string(partition_number) +
+                                          " holds records up to offset " + std::to_string(end) +
+                                          ", but the group has no committed offsets for the task's "
+                                          "input: they expired or were deleted, so how "
+                                          "far the log counts is unknown; reset the application "
+                                          "(delete the changelog) to start from nothing, "
+                                          "or restore the group's offsets"),
       changelog_topic(std::move(changelog)),
       partition(partition_number) {}
 

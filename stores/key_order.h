@@ -9,7 +9,8 @@
 
 namespace millrace {
 
-/// The first 8 bytes of a key as a number that orders as they do; shorter keys count as filled up with zeros.
+/// The first 8 bytes of a key as a number that orders as they do; shorter keys count as filled up
+/// with zeros.
 [[nodiscard]] inline std::uint64_t key_prefix(std::string_view key) {
   std::uint64_t prefix = 0;
   for (std::size_t i = 0; i < sizeof(prefix); ++i) {
@@ -18,8 +19,9 @@ namespace millrace {
   return prefix;
 }
 
-/// Sorts by the byte order of `key_of(item)`; equal keys keep their order. The keys' first bytes are compared as numbers
-/// beside the sorted places, so that most comparisons touch no key: sorting was a tenth of a checkpoint-heavy run.
+/// Sorts by the byte order of `key_of(item)`; equal keys keep their order. The keys' first bytes
+/// are compared as numbers beside the sorted places, so that most comparisons touch no key: sorting
+/// was a tenth of a checkpoint-heavy run.
 template <class Item, class KeyOf>
 void sort_by_key(std::vector<Item>& items, const KeyOf& key_of) {
   struct Place {
@@ -28,7 +30,8 @@ void sort_by_key(std::vector<Item>& items, const KeyOf& key_of) {
   };
   std::vector<Place> places;
   places.reserve(items.size());
-  for (std::size_t i = 0; i < items.size(); ++i) places.push_back({key_prefix(key_of(items[i])), i});
+  for (std::size_t i = 0; i < items.size(); ++i)
+    places.push_back({key_prefix(key_of(items[i])), i});
   std::sort(places.begin(), places.end(), [&](const Place& a, const Place& b) {
     if (a.prefix != b.prefix) return a.prefix < b.prefix;
     const int order = key_of(items[a.index]).compare(key_of(items[b.index]));

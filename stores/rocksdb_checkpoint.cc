@@ -151,8 +151,8 @@ rocksdb::Status ingest(RocksDbDatabase& database, const Checkpoint& checkpoint) 
   return status.ok() ? ingestion.run() : status;
 }
 
-// Tables of nothing but erased keys go at once; the deletion of the range would give their room back
-// when compaction comes to them. An error leaves them to it.
+// Tables of nothing but erased keys go at once; the deletion of the range would give their room
+// back when compaction comes to them. An error leaves them to it.
 void drop_erased_tables(RocksDbDatabase& database, const Checkpoint& checkpoint) {
   for (const StoreCheckpoint& part : checkpoint.stores) {
     if (!erases(part)) continue;

@@ -73,7 +73,8 @@ class RocksDbDatabase {
 
   const RocksDbOptions options_;
   const std::filesystem::path directory_;
-  std::map<std::string, rocksdb::ColumnFamilyOptions> own_options_;  ///< Where a store has settings.
+  std::map<std::string, rocksdb::ColumnFamilyOptions>
+      own_options_;                 ///< Where a store has settings.
   std::vector<std::string> names_;  ///< Column family and position key of each store.
   std::unique_ptr<rocksdb::DB> db_;
   std::map<std::string, rocksdb::ColumnFamilyHandle*, std::less<>> families_;

@@ -58,7 +58,8 @@ class RocksDbScan final : public EngineScan {
 
 class RocksDbEngineFactory final : public EngineFactory {
  public:
-  RocksDbEngineFactory(const RocksDbBudget& budget, rocksdb::Env* env, const EngineSettings& settings)
+  RocksDbEngineFactory(const RocksDbBudget& budget, rocksdb::Env* env,
+                       const EngineSettings& settings)
       : options_(budget, env, settings) {}
 
   std::string_view name() const override { return "rocksdb"; }
@@ -200,11 +201,13 @@ Status RocksDbEngine::apply(const Checkpoint& checkpoint) {
   });
   if (!status.ok()) return status;
   database_->set_checkpoint_number(database_->checkpoint_number() + 1);
-  // RocksDB flushes behind our back, when it comes to it; many tasks together would be far beyond the budget by then.
+  // RocksDB flushes behind our back, when it comes to it; many tasks together would be far beyond
+  // the budget by then.
   const auto& memory = *rocksdb_options_.database().write_buffer_manager;
   if (memory.memory_usage() <= memory.buffer_size()) return status;
   // The checkpoint stands in any case; what is wrong with the disk, the next one meets.
-  static_cast<void>(write("flush to keep the memory budget", [this] { return database_->flush(); }));
+  static_cast<void>(
+      write("flush to keep the memory budget", [this] { return database_->flush(); }));
   return status;
 }
 
@@ -283,7 +286,8 @@ Status RocksDbEngine::backup(const std::filesystem::path& directory) {
   if (auto status = check_open(); !status.ok()) return status;
   std::error_code error;
   const Status status = write("make a backup of the state", [&] {
-    // RocksDB makes the directory itself, under another name at first: half a backup is never found.
+    // RocksDB makes the directory itself, under another name at first: half a backup is never
+    // found.
     std::filesystem::remove(directory, error);
     rocksdb::Checkpoint* made = nullptr;
     const rocksdb::Status created = rocksdb::Checkpoint::Create(&database_->db(), &made);
@@ -293,16 +297,16 @@ Status RocksDbEngine::backup(const std::filesystem::path& directory) {
   if (!status.ok()) return status;
   std::filesystem::permissions(directory, std::filesystem::perms::owner_all, error);
   if (!error) return {};
-  return Status::internal("cannot set the mode of '" + directory.string() + "': " + error.message());
+  return Status::internal("cannot set the mode of '" + directory.string() +
+                          "': " + error.message());
 }
 
 Status RocksDbEngine::close() {
   closed_ = true;
   if (database_ == nullptr) return {};
-  // Not needed for kill -9, but a power loss after a clean stop should not cost checkpoints. Syncing
-  // a log that could not be written runs into an assertion of RocksDB 7.8.
-  const rocksdb::Status synced =
-      write_failed_ ? rocksdb::Status::OK() : database_->db().SyncWAL();
+  // Not needed for kill -9, but a power loss after a clean stop should not cost checkpoints.
+  // Syncing a log that could not be written runs into an assertion of RocksDB 7.8.
+  const rocksdb::Status synced = write_failed_ ? rocksdb::Status::OK() : database_->db().SyncWAL();
   database_.reset();
   return to_status(synced, "sync the log", options_.directory);
 }

@@ -59,8 +59,7 @@ class RocksDbEngine final : public Engine {
 
 /// What `engines::rocksdb()` makes, on another environment. Tests inject disk errors with it; `env`
 /// is borrowed.
-[[nodiscard]] std::shared_ptr<EngineFactory> rocksdb_engines(const RocksDbBudget& budget,
-                                                             rocksdb::Env* env,
-                                                             const EngineSettings& database_settings = {});
+[[nodiscard]] std::shared_ptr<EngineFactory> rocksdb_engines(
+    const RocksDbBudget& budget, rocksdb::Env* env, const EngineSettings& database_settings = {});
 
 }  // namespace millrace

@@ -40,7 +40,8 @@ StateEntry& StateCache::load(std::string_view key) {
 }
 
 void StateCache::prefetch(std::span<const std::string_view> keys) {
-  // Independent lookups in a row let the processor overlap their cache misses, which a loop over records cannot.
+  // Independent lookups in a row let the processor overlap their cache misses, which a loop over
+  // records cannot.
   static thread_local std::vector<std::uint64_t> hashes;
   static thread_local std::vector<std::size_t> missing;
   hashes.resize(keys.size());
@@ -176,17 +177,20 @@ void StateCache::undo_record() {
 
 void StateCache::log_again(std::string_view key, Timestamp timestamp_if_absent) {
   StateEntry& entry = load(key);
-  if (impl_->layout.kind() == StoreKind::kVersioned && !entry.present_) return log_version_in_effect(entry);
+  if (impl_->layout.kind() == StoreKind::kVersioned && !entry.present_)
+    return log_version_in_effect(entry);
   impl_->mark(entry);
   entry.unlogged_ = false;
   if (entry.present_) return;
   // The broker deletes by record time: what it is told of a window is as old as the window.
-  const auto time = impl_->layout.expires() ? from_millis(impl_->layout.time_of(key)) : timestamp_if_absent;
+  const auto time =
+      impl_->layout.expires() ? from_millis(impl_->layout.time_of(key)) : timestamp_if_absent;
   entry.timestamp_ = std::max(time, from_millis(0));
 }
 
-// A foreign version cannot be taken out of the log, but a version with the value that was in effect before it says the
-// same as no version. Afterwards the value is valid from the later time: that is all that can be told.
+// A foreign version cannot be taken out of the log, but a version with the value that was in effect
+// before it says the same as no version. Afterwards the value is valid from the later time: that is
+// all that can be told.
 void StateCache::log_version_in_effect(StateEntry& entry) {
   const KeyLayout& layout = impl_->layout;
   std::string last;
@@ -199,7 +203,8 @@ void StateCache::log_version_in_effect(StateEntry& entry) {
     return;
   }
   constexpr char kNothing[] = {KeyLayout::kDeletedVersion};
-  if (const auto status = impl_->ops.decode({kNothing, 1}, room); !status.ok()) throw StoreFailure(status);
+  if (const auto status = impl_->ops.decode({kNothing, 1}, room); !status.ok())
+    throw StoreFailure(status);
 }
 
 std::span<const Change> StateCache::prepare() {
@@ -215,7 +220,8 @@ std::span<const Change> StateCache::prepare() {
       my.set_heap_bytes(*entry, my.scratch.size());
       entry->in_flight_ = &my.in_flight->add(entry->key(), my.scratch, entry->timestamp_);
     } else {
-      entry->in_flight_ = &my.in_flight->add_deletion(entry->key(), entry->timestamp_, !entry->unlogged_);
+      entry->in_flight_ =
+          &my.in_flight->add_deletion(entry->key(), entry->timestamp_, !entry->unlogged_);
       entry->unlogged_ = false;
     }
   }
@@ -291,7 +297,8 @@ std::vector<EngineChange> StateCache::uncheckpointed() {
     // It may go where the pass has been.
     if (my.needs_passes && !change.deleted)
       my.pass.seen(my.pass_time(change.key, change.timestamp));
-    changes.push_back({change.key, change.deleted ? std::nullopt : std::optional{change.engine_value}});
+    changes.push_back(
+        {change.key, change.deleted ? std::nullopt : std::optional{change.engine_value}});
   }
   sort_by_key(changes, [](const EngineChange& change) { return change.key; });
   return changes;
@@ -304,7 +311,8 @@ std::optional<std::string_view> StateCache::erase_below() const {
 
 void StateCache::checkpointed() {
   for (StateEntry* entry : impl_->pinned) {
-    const bool written = !entry->committed_->deleted && !impl_->expired_key(entry->key(), impl_->time.leaving);
+    const bool written =
+        !entry->committed_->deleted && !impl_->expired_key(entry->key(), impl_->time.leaving);
     impl_->set_in_engine(*entry, written);
     entry->committed_ = nullptr;
   }
@@ -357,9 +365,11 @@ StateCache::Figures StateCache::figures() const {
 }
 
 std::uint64_t StateCache::approximate_entries() const {
-  const auto in_engine = static_cast<std::int64_t>(impl_->engine.statistics(impl_->store).entries_estimate);
+  const auto in_engine =
+      static_cast<std::int64_t>(impl_->engine.statistics(impl_->store).entries_estimate);
   const std::int64_t time_records = impl_->time.in_engine == KeyLayout::kNoTime ? 0 : 1;
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, in_engine + impl_->extra_entries - time_records));
+  return static_cast<std::uint64_t>(
+      std::max<std::int64_t>(0, in_engine + impl_->extra_entries - time_records));
 }
 
 const ValueOps& StateCache::ops() const { return impl_->ops; }

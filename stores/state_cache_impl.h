@@ -57,7 +57,8 @@ struct StateCache::Impl {
       : engine(the_engine), store(the_store), ops(the_ops), budget(the_budget), layout(the_layout) {
     ++budget.caches;
     auto position = engine.position(store);
-    engine_empty = position.has_value() && !position->has_value() && engine.statistics(store).entries_estimate == 0;
+    engine_empty = position.has_value() && !position->has_value() &&
+                   engine.statistics(store).entries_estimate == 0;
   }
 
   Engine& engine;
@@ -69,7 +70,8 @@ struct StateCache::Impl {
   boost::unordered_flat_map<std::uint64_t, StateEntry*, SpreadHash> index;
   std::vector<StateEntry*> ring;
   std::size_t hand = 0;
-  // The entries in key order, from the first scan of a store with times on: such stores are scanned for single records.
+  // The entries in key order, from the first scan of a store with times on: such stores are scanned
+  // for single records.
   std::optional<std::map<std::string_view, StateEntry*>> order;
 
   ObservedTime time;
@@ -100,7 +102,7 @@ struct StateCache::Impl {
   std::size_t dirty_before_record = 0;
 
   std::int64_t extra_entries = 0;  // Entries that exist minus those of them in the engine.
-  bool engine_empty = false;  // Nothing was ever checkpointed: lookups need not ask.
+  bool engine_empty = false;       // Nothing was ever checkpointed: lookups need not ask.
   std::size_t bytes = 0;
   std::size_t bytes_reported = 0;
   std::size_t dirty_bytes = 0;
@@ -117,7 +119,8 @@ struct StateCache::Impl {
   }
 
   std::size_t entry_bytes(const StateEntry& entry) const {
-    return aligned(sizeof(StateEntry)) + aligned(ops.size) + entry.key_size_ + entry.heap_bytes_ + kEntryOverheadBytes;
+    return aligned(sizeof(StateEntry)) + aligned(ops.size) + entry.key_size_ + entry.heap_bytes_ +
+           kEntryOverheadBytes;
   }
 
   StateEntry& insert(std::string_view key, std::uint64_t hash) {
@@ -149,7 +152,8 @@ struct StateCache::Impl {
   }
 
   void remove(StateEntry* entry) {
-    extra_entries -= static_cast<std::int64_t>(entry->present_) - static_cast<std::int64_t>(entry->in_engine_);
+    extra_entries -=
+        static_cast<std::int64_t>(entry->present_) - static_cast<std::int64_t>(entry->in_engine_);
     bytes -= entry_bytes(*entry);
     if (order) order->erase(entry->key());
     const auto it = index.find(entry->hash_);
@@ -181,7 +185,8 @@ struct StateCache::Impl {
   }
 
   void set_in_engine(StateEntry& entry, bool in_engine) {
-    extra_entries -= static_cast<std::int64_t>(in_engine) - static_cast<std::int64_t>(entry.in_engine_);
+    extra_entries -=
+        static_cast<std::int64_t>(in_engine) - static_cast<std::int64_t>(entry.in_engine_);
     entry.in_engine_ = in_engine;
   }
 
@@ -198,8 +203,9 @@ struct StateCache::Impl {
   }
 
   static Status undecodable(const StateEntry& entry, const std::string& why) {
-    return Status::internal("a stored value cannot be decoded (key of " + std::to_string(entry.key_size_) +
-                            " bytes): " + why + "; the value's type has changed since it was written: keep its "
+    return Status::internal("a stored value cannot be decoded (key of " +
+                            std::to_string(entry.key_size_) + " bytes): " + why +
+                            "; the value's type has changed since it was written: keep its "
                             "serde compatible, or reset the application");
   }
 
@@ -244,7 +250,8 @@ struct StateCache::Impl {
     if (!record) throw StoreFailure(record.error());
     if (const auto& bytes_found = *record) {
       const auto observed = layout.observed_time(*bytes_found);
-      if (!observed) throw StoreFailure(Status::corruption("a store's observed time cannot be read"));
+      if (!observed)
+        throw StoreFailure(Status::corruption("a store's observed time cannot be read"));
       time = {*observed, *observed, *observed, *observed, *observed, *observed};
     }
     time_loaded = true;
@@ -252,7 +259,8 @@ struct StateCache::Impl {
   }
 
   bool expired_key(std::string_view key, std::int64_t observed) const {
-    return layout.expires() && observed != KeyLayout::kNoTime && !layout.is_live(layout.time_of(key), observed);
+    return layout.expires() && observed != KeyLayout::kNoTime &&
+           !layout.is_live(layout.time_of(key), observed);
   }
 
   // The timestamp that a write has in the store, when the operator says `timestamp`.
@@ -408,7 +416,8 @@ struct StateCache::Impl {
   }
 
   // Entries within [from, to] of which the engine lacks what a reader of `level` sees, each once.
-  std::vector<const StateEntry*> lacking(std::optional<std::string_view> from, std::optional<std::string_view> to,
+  std::vector<const StateEntry*> lacking(std::optional<std::string_view> from,
+                                         std::optional<std::string_view> to,
                                          ReadLevel level) const {
     std::vector<const StateEntry*> found;
     const auto add = [&](const StateEntry* entry) {

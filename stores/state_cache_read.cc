@@ -17,7 +17,10 @@ std::unique_ptr<StateScan> StateCache::scan(std::optional<std::string_view> from
     }
     const auto end = to ? my.order->upper_bound(*to) : my.order->end();
     const bool empty = from && to && *from > *to;
-    for (auto at = empty ? end : from ? my.order->lower_bound(*from) : my.order->begin(); at != end; ++at) {
+    for (auto at = empty  ? end
+                   : from ? my.order->lower_bound(*from)
+                          : my.order->begin();
+         at != end; ++at) {
       if (my.evictable(*at->second)) continue;
       overlay.push_back(my.overlay_item(*at->second));
       if (extent == Extent::kAll || !overlay.back().present) continue;
@@ -30,7 +33,8 @@ std::unique_ptr<StateScan> StateCache::scan(std::optional<std::string_view> from
       if ((from && entry->key() < *from) || (to && entry->key() > *to)) continue;
       overlay.push_back(my.overlay_item(*entry));
     }
-    std::sort(overlay.begin(), overlay.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
+    std::sort(overlay.begin(), overlay.end(),
+              [](const auto& a, const auto& b) { return a.key < b.key; });
   }
   auto engine_scan = my.engine.scan(my.store, from, to);
   if (!engine_scan) throw StoreFailure(engine_scan.error());
@@ -64,13 +68,15 @@ std::optional<EncodedEntry> StateCache::read(std::string_view key, ReadLevel lev
 }
 
 std::unique_ptr<StateScan> StateCache::scan_part(std::optional<std::string_view> from,
-                                                 std::optional<std::string_view> to, ReadLevel level,
-                                                 std::size_t overlay_max, std::optional<std::string>* end) {
+                                                 std::optional<std::string_view> to,
+                                                 ReadLevel level, std::size_t overlay_max,
+                                                 std::optional<std::string>* end) {
   Impl& my = *impl_;
   const auto by_key = [](const StateEntry* a, const StateEntry* b) { return a->key() < b->key(); };
   auto entries = my.lacking(from, to, level);
   if (entries.size() > overlay_max) {
-    std::nth_element(entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(overlay_max) - 1, entries.end(),
+    std::nth_element(entries.begin(),
+                     entries.begin() + static_cast<std::ptrdiff_t>(overlay_max) - 1, entries.end(),
                      by_key);
     entries.resize(overlay_max);
     *end = entries.back()->key();
@@ -80,7 +86,8 @@ std::unique_ptr<StateScan> StateCache::scan_part(std::optional<std::string_view>
   std::vector<MergedScan::Item> overlay;
   overlay.reserve(entries.size());
   for (const StateEntry* entry : entries) {
-    overlay.push_back(level == ReadLevel::kLatest ? my.overlay_item(*entry) : my.committed_item(*entry));
+    overlay.push_back(level == ReadLevel::kLatest ? my.overlay_item(*entry)
+                                                  : my.committed_item(*entry));
   }
   auto engine_scan = my.engine.scan(my.store, from, to);
   if (!engine_scan) throw StoreFailure(engine_scan.error());

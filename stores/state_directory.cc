@@ -170,8 +170,8 @@ Result<StateDirectory> StateDirectory::open(const fs::path& state_dir,
 Status StateDirectory::check_version(const std::string& application_id) const {
   const fs::path path = path_ / kVersionName;
   // Opening a FIFO would wait for a writer.
-  const FileDescriptor file{::openat(directory_.get(), kVersionName,
-                                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
+  const FileDescriptor file{
+      ::openat(directory_.get(), kVersionName, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
   if (!file.valid()) {
     return errno == ENOENT ? write_version(application_id) : failed("open", path, errno);
   }
@@ -276,7 +276,8 @@ Result<fs::path> StateDirectory::set_aside(std::string_view task_id) {
   fs::path aside = path_ / (std::string{kDiscardedPrefix} + std::string{task_id});
   // One set aside before may still be on its way out.
   for (int number = 1; fs::exists(aside, error) && !error; ++number) {
-    aside = path_ / (std::string{kDiscardedPrefix} + std::string{task_id} + "." + std::to_string(number));
+    aside = path_ /
+            (std::string{kDiscardedPrefix} + std::string{task_id} + "." + std::to_string(number));
   }
   if (!error) fs::rename(path_ / task_id, aside, error);
   if (error) return failed("remove", path_ / task_id, error.value());
@@ -285,10 +286,11 @@ Result<fs::path> StateDirectory::set_aside(std::string_view task_id) {
 
 bool StateDirectory::is_locked(std::string_view task_id) const {
   std::error_code error;
-  for (fs::directory_iterator engine{path_ / task_id, error}; !error && engine != fs::directory_iterator{};
-       engine.increment(error)) {
+  for (fs::directory_iterator engine{path_ / task_id, error};
+       !error && engine != fs::directory_iterator{}; engine.increment(error)) {
     const fs::path lock_path = engine->path() / kLockName;
-    const FileDescriptor file{::open(lock_path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
+    const FileDescriptor file{
+        ::open(lock_path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
     if (!file.valid()) continue;
     struct flock lock {};
     lock.l_type = F_WRLCK;

@@ -45,12 +45,13 @@ class StateDirectory {
   /// the directory is either whole or gone. No error if there is none.
   Status discard(std::string_view task_id, std::string_view engine_name);
 
-  /// Takes a task's directory out of use, atomically, and returns where its files now are; the caller deletes them, or
-  /// the next `open` does. The task's engines must be closed.
+  /// Takes a task's directory out of use, atomically, and returns where its files now are; the
+  /// caller deletes them, or the next `open` does. The task's engines must be closed.
   Result<std::filesystem::path> set_aside(std::string_view task_id);
 
-  /// Whether a process holds the lock of one of the task's engines. Do not ask for a task whose engines this process has
-  /// open: closing any descriptor of a lock file gives up RocksDB's lock on it.
+  /// Whether a process holds the lock of one of the task's engines. Do not ask for a task whose
+  /// engines this process has open: closing any descriptor of a lock file gives up RocksDB's lock
+  /// on it.
   [[nodiscard]] bool is_locked(std::string_view task_id) const;
 
   /// Ids of the tasks that have a directory, in ascending order of the text.

@@ -223,8 +223,7 @@ class KafkaAdmin final : public TopicAdmin {
 
   // A time-out says little; what librdkafka last complained of says why (a refused login, a name
   // that does not resolve), and decides whether trying again can help.
-  Status explained(rd_kafka_resp_err_t error, const std::string& what,
-                   AccessList access) {
+  Status explained(rd_kafka_resp_err_t error, const std::string& what, AccessList access) {
     rd_kafka_poll(client_.get(), 0);
     Status status = kafka_status(error, what, {}, access);
     const Status last = client_.context().last_error();

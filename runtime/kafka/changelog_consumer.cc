@@ -16,8 +16,8 @@ constexpr std::chrono::milliseconds kStableEndPause{50};
 
 }  // namespace
 
-Result<std::unique_ptr<ChangelogConsumer>> ChangelogConsumer::create(const Config& config, const KafkaLog& log,
-                                                                     std::function<bool()> cancelled) {
+Result<std::unique_ptr<ChangelogConsumer>> ChangelogConsumer::create(
+    const Config& config, const KafkaLog& log, std::function<bool()> cancelled) {
   ClientOptions committed;
   committed.role = ClientRole::kRestore;
   committed.log = log;
@@ -36,20 +36,23 @@ Result<ChangelogReader::Ends> ChangelogConsumer::ends(const TopicPartition& part
   const auto deadline = std::chrono::steady_clock::now() + kStableEndWaitMax;
   Status why = Status::unavailable("no answer yet");
   while (std::chrono::steady_clock::now() < deadline) {
-    if (cancelled_()) return Status::cancelled("asking for the end of " + to_string(partition) + " was stopped");
+    if (cancelled_())
+      return Status::cancelled("asking for the end of " + to_string(partition) + " was stopped");
     std::int64_t low = 0;
     std::int64_t high = 0;
     std::int64_t stable = 0;
-    auto error = rd_kafka_query_watermark_offsets(uncommitted_.get(), partition.topic.c_str(), partition.partition,
-                                                  &low, &high, kQueryTimeoutMs);
+    auto error =
+        rd_kafka_query_watermark_offsets(uncommitted_.get(), partition.topic.c_str(),
+                                         partition.partition, &low, &high, kQueryTimeoutMs);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      error = rd_kafka_query_watermark_offsets(committed_.get(), partition.topic.c_str(), partition.partition, &low,
-                                               &stable, kQueryTimeoutMs);
+      error = rd_kafka_query_watermark_offsets(committed_.get(), partition.topic.c_str(),
+                                               partition.partition, &low, &stable, kQueryTimeoutMs);
     }
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
       if (stable >= high) return Ends{low, high};
-      why = Status::unavailable("a transaction is open on " + to_string(partition) + " (last stable offset " +
-                                std::to_string(stable) + ", end " + std::to_string(high) + ")");
+      why = Status::unavailable("a transaction is open on " + to_string(partition) +
+                                " (last stable offset " + std::to_string(stable) + ", end " +
+                                std::to_string(high) + ")");
     } else {
       why = kafka_status(error, "cannot ask for the end of " + to_string(partition), {},
                          {Access::on_topic("Describe", partition.topic)});
@@ -67,7 +70,8 @@ Status ChangelogConsumer::read(const TopicPartition& partition, std::int64_t fro
       rd_kafka_queue_get_partition(committed_.get(), partition.topic.c_str(), partition.partition)};
   rd_kafka_queue_forward(queue.get(), nullptr);
   const PartitionListPtr list{rd_kafka_topic_partition_list_new(1)};
-  rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(), partition.partition)->offset = from;
+  rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(), partition.partition)
+      ->offset = from;
   const KafkaErrorPtr assigned{rd_kafka_incremental_assign(committed_.get(), list.get())};
   auto status = kafka_status(assigned.get(), "cannot read changelog " + to_string(partition));
   if (!status.ok()) return status;
@@ -76,14 +80,18 @@ Status ChangelogConsumer::read(const TopicPartition& partition, std::int64_t fro
   return status;
 }
 
-// Ends on the position, never on silence: a slow broker is waited for, compacted and control records are passed.
-Status ChangelogConsumer::drain(rd_kafka_queue_t* queue, const TopicPartition& partition, std::int64_t to,
+// Ends on the position, never on silence: a slow broker is waited for, compacted and control
+// records are passed.
+Status ChangelogConsumer::drain(rd_kafka_queue_t* queue, const TopicPartition& partition,
+                                std::int64_t to,
                                 const std::function<Status(const LogRecord&)>& apply) {
   std::array<rd_kafka_message_t*, 1000> messages{};
   std::int64_t position = -1;
   while (position < to) {
-    if (cancelled_()) return Status::cancelled("reading changelog " + to_string(partition) + " was stopped");
-    const auto count = rd_kafka_consume_batch_queue(queue, kDrainWaitMs, messages.data(), messages.size());
+    if (cancelled_())
+      return Status::cancelled("reading changelog " + to_string(partition) + " was stopped");
+    const auto count =
+        rd_kafka_consume_batch_queue(queue, kDrainWaitMs, messages.data(), messages.size());
     Status status;
     for (ssize_t i = 0; i < count; ++i) {
       const MessagePtr message{messages[static_cast<std::size_t>(i)]};

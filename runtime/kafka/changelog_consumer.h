@@ -13,11 +13,13 @@ namespace millrace {
 /// Reads changelogs from Kafka, committed records only. Used by one thread.
 class ChangelogConsumer final : public ChangelogReader {
  public:
-  /// How long `ends` waits for open transactions of a dead writer to be ended by the broker, and for answers.
+  /// How long `ends` waits for open transactions of a dead writer to be ended by the broker, and
+  /// for answers.
   static constexpr std::chrono::seconds kStableEndWaitMax{60};
 
   /// `cancelled` is asked while waiting.
-  static Result<std::unique_ptr<ChangelogConsumer>> create(const Config& config, const KafkaLog& log,
+  static Result<std::unique_ptr<ChangelogConsumer>> create(const Config& config,
+                                                           const KafkaLog& log,
                                                            std::function<bool()> cancelled);
 
   Result<Ends> ends(const TopicPartition& partition) override;
@@ -26,7 +28,9 @@ class ChangelogConsumer final : public ChangelogReader {
 
  private:
   ChangelogConsumer(KafkaClient committed, KafkaClient uncommitted, std::function<bool()> cancelled)
-      : committed_(std::move(committed)), uncommitted_(std::move(uncommitted)), cancelled_(std::move(cancelled)) {}
+      : committed_(std::move(committed)),
+        uncommitted_(std::move(uncommitted)),
+        cancelled_(std::move(cancelled)) {}
 
   Status drain(rd_kafka_queue_t* queue, const TopicPartition& partition, std::int64_t to,
                const std::function<Status(const LogRecord&)>& apply);

@@ -79,7 +79,8 @@ void add_owned(Properties& properties, const Config& config, ClientRole role,
   }
   properties.emplace_back("allow.auto.create.topics", "false");
   if (role == ClientRole::kAdmin) {
-    // Its watermark queries tell the high watermark; the restore handle's tell the last stable offset.
+    // Its watermark queries tell the high watermark; the restore handle's tell the last stable
+    // offset.
     properties.emplace_back("isolation.level", "read_uncommitted");
     return;
   }

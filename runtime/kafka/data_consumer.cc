@@ -9,7 +9,8 @@ namespace {
 
 PartitionListPtr list_of(const TopicPartition& partition, std::int64_t offset) {
   PartitionListPtr list{rd_kafka_topic_partition_list_new(1)};
-  rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(), partition.partition)->offset = offset;
+  rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(), partition.partition)
+      ->offset = offset;
   return list;
 }
 
@@ -22,12 +23,16 @@ bool is_passing(rd_kafka_resp_err_t error) {
 
 InputPartition::InputPartition(rd_kafka_t* consumer, TopicPartition partition, std::int64_t offset,
                                std::function<void()> wake)
-    : consumer_(consumer), partition_(std::move(partition)), position_(offset), wake_(std::move(wake)) {}
+    : consumer_(consumer),
+      partition_(std::move(partition)),
+      position_(offset),
+      wake_(std::move(wake)) {}
 
 InputPartition::~InputPartition() {
   if (queue_) rd_kafka_queue_cb_event_enable(queue_.get(), nullptr, nullptr);
   if (assigned_) {
-    const KafkaErrorPtr error{rd_kafka_incremental_unassign(consumer_, list_of(partition_, 0).get())};
+    const KafkaErrorPtr error{
+        rd_kafka_incremental_unassign(consumer_, list_of(partition_, 0).get())};
   }
 }
 
@@ -37,15 +42,17 @@ Result<std::unique_ptr<Batch>> InputPartition::take(std::size_t records_max) {
   messages.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
   Status failure;
   std::erase_if(messages, [&](rd_kafka_message_t* message) {
-    // A message below the position is a leftover of an earlier fetch: librdkafka promises none, we do not rely on it.
-    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && message->offset >= position_ && failure.ok()) {
+    // A message below the position is a leftover of an earlier fetch: librdkafka promises none, we
+    // do not rely on it.
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && message->offset >= position_ &&
+        failure.ok()) {
       position_ = message->offset + 1;
       return false;
     }
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && !is_passing(message->err) && failure.ok()) {
-      failure = kafka_status(message->err, "cannot read " + to_string(partition_) + "@" + std::to_string(position_),
-                             rd_kafka_message_errstr(message),
-                             {Access::on_topic("Read", partition_.topic)});
+      failure = kafka_status(
+          message->err, "cannot read " + to_string(partition_) + "@" + std::to_string(position_),
+          rd_kafka_message_errstr(message), {Access::on_topic("Read", partition_.topic)});
     }
     rd_kafka_message_destroy(message);
     return true;
@@ -61,8 +68,8 @@ Result<std::unique_ptr<Batch>> InputPartition::take(std::size_t records_max) {
 std::int64_t InputPartition::lag() const {
   std::int64_t low = 0;
   std::int64_t high = 0;
-  const auto error =
-      rd_kafka_get_watermark_offsets(consumer_, partition_.topic.c_str(), partition_.partition, &low, &high);
+  const auto error = rd_kafka_get_watermark_offsets(consumer_, partition_.topic.c_str(),
+                                                    partition_.partition, &low, &high);
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR || high < 0) return -1;
   return high > position_ ? high - position_ : 0;
 }
@@ -76,26 +83,33 @@ Result<std::unique_ptr<DataConsumer>> DataConsumer::create(const Config& config,
   return std::unique_ptr<DataConsumer>{new DataConsumer(*std::move(client))};
 }
 
-Result<std::unique_ptr<InputPartition>> DataConsumer::open(TopicPartition partition, std::int64_t offset,
+Result<std::unique_ptr<InputPartition>> DataConsumer::open(TopicPartition partition,
+                                                           std::int64_t offset,
                                                            std::function<void()> wake) {
   std::unique_ptr<InputPartition> input{
       new InputPartition(client_.get(), std::move(partition), offset, std::move(wake))};
   const TopicPartition& where = input->partition_;
-  // Taken out of the consumer's queue before the assignment: afterwards records could already be on their way there.
-  input->queue_.reset(rd_kafka_queue_get_partition(client_.get(), where.topic.c_str(), where.partition));
+  // Taken out of the consumer's queue before the assignment: afterwards records could already be on
+  // their way there.
+  input->queue_.reset(
+      rd_kafka_queue_get_partition(client_.get(), where.topic.c_str(), where.partition));
   if (!input->queue_) return Status::internal("no queue for " + to_string(where));
   rd_kafka_queue_forward(input->queue_.get(), nullptr);
   rd_kafka_queue_cb_event_enable(
-      input->queue_.get(), [](rd_kafka_t*, void* opaque) { static_cast<InputPartition*>(opaque)->wake_(); },
+      input->queue_.get(),
+      [](rd_kafka_t*, void* opaque) { static_cast<InputPartition*>(opaque)->wake_(); },
       input.get());
-  const KafkaErrorPtr error{rd_kafka_incremental_assign(client_.get(), list_of(where, offset).get())};
-  if (auto status = kafka_status(error.get(), "cannot read " + to_string(where)); !status.ok()) return status;
+  const KafkaErrorPtr error{
+      rd_kafka_incremental_assign(client_.get(), list_of(where, offset).get())};
+  if (auto status = kafka_status(error.get(), "cannot read " + to_string(where)); !status.ok())
+    return status;
   input->assigned_ = true;
   return input;
 }
 
 void DataConsumer::poll() {
-  if (rd_kafka_message_t* message = rd_kafka_consumer_poll(client_.get(), 0)) rd_kafka_message_destroy(message);
+  if (rd_kafka_message_t* message = rd_kafka_consumer_poll(client_.get(), 0))
+    rd_kafka_message_destroy(message);
 }
 
 }  // namespace millrace

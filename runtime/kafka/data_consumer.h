@@ -14,15 +14,17 @@ namespace millrace {
 
 /// One input partition of the data consumer, from its opening to its closing.
 ///
-/// Used by one thread at a time; opened and closed from any. Back-pressure is not taking: nothing is ever paused.
+/// Used by one thread at a time; opened and closed from any. Back-pressure is not taking: nothing
+/// is ever paused.
 class InputPartition {
  public:
   ~InputPartition();
   InputPartition(const InputPartition&) = delete;
   InputPartition& operator=(const InputPartition&) = delete;
 
-  /// What has been fetched, at most `records_max`; null if nothing is there now. Does not wait. A Status is final for this
-  /// partition object: corruption if the log does not have the offset any more.
+  /// What has been fetched, at most `records_max`; null if nothing is there now. Does not wait. A
+  /// Status is final for this partition object: corruption if the log does not have the offset any
+  /// more.
   Result<std::unique_ptr<Batch>> take(std::size_t records_max);
 
   /// Whether the position has reached the end of the partition, as far as fetches have told.
@@ -32,7 +34,8 @@ class InputPartition {
 
  private:
   friend class DataConsumer;
-  InputPartition(rd_kafka_t* consumer, TopicPartition partition, std::int64_t offset, std::function<void()> wake);
+  InputPartition(rd_kafka_t* consumer, TopicPartition partition, std::int64_t offset,
+                 std::function<void()> wake);
 
   rd_kafka_t* consumer_;
   const TopicPartition partition_;
@@ -42,15 +45,17 @@ class InputPartition {
   bool assigned_ = false;
 };
 
-/// The consumer D: reads input partitions by manual assignment, each through its own queue. Never joins a group, never
-/// commits, so no rebalance ever touches a partition that stays (reference: librdkafka 2.0.2 loses batches otherwise).
+/// The consumer D: reads input partitions by manual assignment, each through its own queue. Never
+/// joins a group, never commits, so no rebalance ever touches a partition that stays (reference:
+/// librdkafka 2.0.2 loses batches otherwise).
 class DataConsumer {
  public:
   static Result<std::unique_ptr<DataConsumer>> create(const Config& config, KafkaLog log);
 
-  /// Starts fetching at `offset`. `wake` is called from librdkafka's threads, with a lock held, when records arrive on an
-  /// empty queue: it may only set a flag or send a message.
-  Result<std::unique_ptr<InputPartition>> open(TopicPartition partition, std::int64_t offset, std::function<void()> wake);
+  /// Starts fetching at `offset`. `wake` is called from librdkafka's threads, with a lock held,
+  /// when records arrive on an empty queue: it may only set a flag or send a message.
+  Result<std::unique_ptr<InputPartition>> open(TopicPartition partition, std::int64_t offset,
+                                               std::function<void()> wake);
 
   /// Serves errors and logs that belong to no partition. Call now and then, from one thread.
   void poll();

@@ -225,8 +225,7 @@ Status kafka_status(rd_kafka_resp_err_t error, std::string_view what, std::strin
   return status_of(kafka_code(error), error, what, detail, access);
 }
 
-Status kafka_status(const rd_kafka_error_t* error, std::string_view what,
-                    AccessList access) {
+Status kafka_status(const rd_kafka_error_t* error, std::string_view what, AccessList access) {
   if (error == nullptr) return {};
   const rd_kafka_resp_err_t number = rd_kafka_error_code(error);
   Code code = kafka_code(number);

@@ -15,8 +15,9 @@ using Joins = GroupMember::Joins;
 constexpr std::int16_t kJoinGroup = 11;
 constexpr std::int16_t kSyncGroup = 14;
 
-rd_kafka_resp_err_t on_request_sent(rd_kafka_t*, int, const char*, std::int32_t, std::int16_t api_key, std::int16_t,
-                                    std::int32_t, std::size_t, void* joins) {
+rd_kafka_resp_err_t on_request_sent(rd_kafka_t*, int, const char*, std::int32_t,
+                                    std::int16_t api_key, std::int16_t, std::int32_t, std::size_t,
+                                    void* joins) {
   if (api_key == kJoinGroup) {
     static_cast<Joins*>(joins)->under_way = true;
     static_cast<Joins*>(joins)->ever = true;
@@ -24,16 +25,19 @@ rd_kafka_resp_err_t on_request_sent(rd_kafka_t*, int, const char*, std::int32_t,
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-rd_kafka_resp_err_t on_response_received(rd_kafka_t*, int, const char*, std::int32_t, std::int16_t api_key,
-                                         std::int16_t, std::int32_t, std::size_t, std::int64_t, rd_kafka_resp_err_t,
+rd_kafka_resp_err_t on_response_received(rd_kafka_t*, int, const char*, std::int32_t,
+                                         std::int16_t api_key, std::int16_t, std::int32_t,
+                                         std::size_t, std::int64_t, rd_kafka_resp_err_t,
                                          void* joins) {
   if (api_key == kSyncGroup) static_cast<Joins*>(joins)->under_way = false;
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-rd_kafka_resp_err_t on_new(rd_kafka_t* client, const rd_kafka_conf_t*, void* joins, char*, std::size_t) {
+rd_kafka_resp_err_t on_new(rd_kafka_t* client, const rd_kafka_conf_t*, void* joins, char*,
+                           std::size_t) {
   rd_kafka_interceptor_add_on_request_sent(client, "millrace", on_request_sent, joins);
-  return rd_kafka_interceptor_add_on_response_received(client, "millrace", on_response_received, joins);
+  return rd_kafka_interceptor_add_on_response_received(client, "millrace", on_response_received,
+                                                       joins);
 }
 
 std::vector<TopicPartition> partitions_of(const rd_kafka_topic_partition_list_t* list) {
@@ -47,7 +51,8 @@ std::vector<TopicPartition> partitions_of(const rd_kafka_topic_partition_list_t*
 void keep_for_ever(KafkaClient client, std::unique_ptr<Joins> joins) {
   using Kept = std::pair<KafkaClient, std::unique_ptr<Joins>>;
   static std::mutex mutex;
-  static auto* const kept = new std::vector<Kept>;  // Not destroyed at the end of the process either.
+  static auto* const kept =
+      new std::vector<Kept>;  // Not destroyed at the end of the process either.
   const std::lock_guard lock{mutex};
   kept->emplace_back(std::move(client), std::move(joins));
 }
@@ -99,10 +104,13 @@ GroupEvent GroupMember::poll(std::chrono::milliseconds timeout) {
   if (!event) return {};
   switch (rd_kafka_event_type(event.get())) {
     case RD_KAFKA_EVENT_REBALANCE: {
-      const bool assigned = rd_kafka_event_error(event.get()) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+      const bool assigned =
+          rd_kafka_event_error(event.get()) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
       const bool lost = !assigned && rd_kafka_assignment_lost(client_.get()) != 0;
       GroupEvent result;
-      result.kind = assigned ? GroupEvent::Kind::kAssigned : lost ? GroupEvent::Kind::kLost : GroupEvent::Kind::kRevoked;
+      result.kind = assigned ? GroupEvent::Kind::kAssigned
+                    : lost   ? GroupEvent::Kind::kLost
+                             : GroupEvent::Kind::kRevoked;
       result.partitions = partitions_of(rd_kafka_event_topic_partition_list(event.get()));
       rebalance_ = std::move(event);
       return result;
@@ -133,14 +141,16 @@ GroupEvent GroupMember::poll(std::chrono::milliseconds timeout) {
 
 Status GroupMember::answer_assigned() {
   assigned_once_ = true;
-  // An empty list: the group keeps what it has given us apart from what this consumer fetches, which is nothing.
+  // An empty list: the group keeps what it has given us apart from what this consumer fetches,
+  // which is nothing.
   const KafkaErrorPtr error{rd_kafka_incremental_assign(client_.get(), empty_list().get())};
   rebalance_.reset();
   return kafka_status(error.get(), "cannot answer an assignment");
 }
 
 Status GroupMember::answer_revoked() {
-  joins_->under_way = true;  // A JoinGroup follows a revocation at once; waiting to see it leave would lose the race.
+  joins_->under_way = true;  // A JoinGroup follows a revocation at once; waiting to see it leave
+                             // would lose the race.
   const KafkaErrorPtr error{rd_kafka_incremental_unassign(client_.get(), empty_list().get())};
   rebalance_.reset();
   return kafka_status(error.get(), "cannot answer a revocation");
@@ -156,7 +166,8 @@ bool GroupMember::is_member() const {
 std::vector<Status> GroupMember::commit(const std::vector<OffsetCommit>& offsets) {
   const PartitionListPtr list{rd_kafka_topic_partition_list_new(static_cast<int>(offsets.size()))};
   for (const auto& offset : offsets) {
-    auto* entry = rd_kafka_topic_partition_list_add(list.get(), offset.input.topic.c_str(), offset.input.partition);
+    auto* entry = rd_kafka_topic_partition_list_add(list.get(), offset.input.topic.c_str(),
+                                                    offset.input.partition);
     entry->offset = offset.offset;
     entry->metadata = strdup(offset.metadata.c_str());  // Freed with the list, by free().
     entry->metadata_size = offset.metadata.size();
@@ -166,21 +177,22 @@ std::vector<Status> GroupMember::commit(const std::vector<OffsetCommit>& offsets
   for (int i = 0; i < list->cnt; ++i) {
     const auto own = list->elems[i].err;
     const TopicPartition& input = offsets[static_cast<std::size_t>(i)].input;
-    results.push_back(kafka_status(own != RD_KAFKA_RESP_ERR_NO_ERROR ? own : error,
-                                   "cannot commit offsets of " + to_string(input), {},
-                                   {Access::on_group("Read", group_),
-                                    Access::on_topic("Read", input.topic)}));
+    results.push_back(
+        kafka_status(own != RD_KAFKA_RESP_ERR_NO_ERROR ? own : error,
+                     "cannot commit offsets of " + to_string(input), {},
+                     {Access::on_group("Read", group_), Access::on_topic("Read", input.topic)}));
   }
   return results;
 }
 
-Result<std::vector<CommittedOffset>> GroupMember::committed(const std::vector<TopicPartition>& inputs,
-                                                            std::chrono::milliseconds timeout) {
+Result<std::vector<CommittedOffset>> GroupMember::committed(
+    const std::vector<TopicPartition>& inputs, std::chrono::milliseconds timeout) {
   const PartitionListPtr list{rd_kafka_topic_partition_list_new(static_cast<int>(inputs.size()))};
   for (const auto& input : inputs) {
     rd_kafka_topic_partition_list_add(list.get(), input.topic.c_str(), input.partition);
   }
-  const auto error = rd_kafka_committed(client_.get(), list.get(), static_cast<int>(timeout.count()));
+  const auto error =
+      rd_kafka_committed(client_.get(), list.get(), static_cast<int>(timeout.count()));
   auto status = kafka_status(error, "cannot read committed offsets", {},
                              {Access::on_group("Describe", group_)});
   if (!status.ok()) return status;

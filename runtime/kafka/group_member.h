@@ -19,7 +19,8 @@ struct GroupEvent {
   enum class Kind : std::uint8_t {
     kNone,
     kAssigned,  ///< `partitions` came; answer with answer_assigned(). Often empty.
-    kRevoked,   ///< `partitions` go; stop their tasks, commit, then answer_revoked(). The group waits for it.
+    kRevoked,   ///< `partitions` go; stop their tasks, commit, then answer_revoked(). The group
+                ///< waits for it.
     kLost,      ///< `partitions` are gone already: no commit is possible. Answer all the same.
     kFatal,     ///< This member is done for; no further event comes. `error` says why.
   };
@@ -28,7 +29,8 @@ struct GroupEvent {
   Status error;
 };
 
-/// The consumer M: the group membership of this process. Its fetch assignment stays empty, so it never reads a record.
+/// The consumer M: the group membership of this process. Its fetch assignment stays empty, so it
+/// never reads a record.
 ///
 /// Used by one thread, but for `joining`.
 class GroupMember {
@@ -51,13 +53,14 @@ class GroupMember {
   Status answer_assigned();
   Status answer_revoked();
 
-  /// Whether a JoinGroup is under way: a commit sent now would wait for it and then cost the whole assignment (librdkafka
-  /// before 2.10).
+  /// Whether a JoinGroup is under way: a commit sent now would wait for it and then cost the whole
+  /// assignment (librdkafka before 2.10).
   [[nodiscard]] bool joining() const { return joins_->under_way; }
   /// False before the first join and after the membership was lost.
   [[nodiscard]] bool is_member() const;
 
-  /// Commits all offsets in one request; the result per partition, in order. Blocks for the broker's answer.
+  /// Commits all offsets in one request; the result per partition, in order. Blocks for the
+  /// broker's answer.
   std::vector<Status> commit(const std::vector<OffsetCommit>& offsets);
 
   /// The group's committed offsets once they are stable (no transaction pending on them).

@@ -6,8 +6,10 @@ namespace millrace {
 RawRecord raw_record(const rd_kafka_message_t& message) {
   RawRecord record;
   // A zero-length key or value has a pointer, a null one has none.
-  if (message.key != nullptr) record.key.emplace(static_cast<const char*>(message.key), message.key_len);
-  if (message.payload != nullptr) record.value.emplace(static_cast<const char*>(message.payload), message.len);
+  if (message.key != nullptr)
+    record.key.emplace(static_cast<const char*>(message.key), message.key_len);
+  if (message.payload != nullptr)
+    record.value.emplace(static_cast<const char*>(message.payload), message.len);
   rd_kafka_timestamp_type_t type{};
   record.timestamp = from_millis(rd_kafka_message_timestamp(&message, &type));
   record.offset = message.offset;
@@ -35,7 +37,8 @@ Headers KafkaBatch::MessageHeaders::headers() const {
   const char* name = nullptr;
   const void* value = nullptr;
   std::size_t size = 0;
-  for (std::size_t i = 0; rd_kafka_header_get_all(list, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
+  for (std::size_t i = 0;
+       rd_kafka_header_get_all(list, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
     Header header{name, std::nullopt};
     if (value != nullptr) header.value.emplace(static_cast<const char*>(value), size);
     result.push_back(std::move(header));

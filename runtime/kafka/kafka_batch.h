@@ -11,7 +11,8 @@
 
 namespace millrace {
 
-/// Messages of one partition, kept as librdkafka gave them: keys and values are borrowed, nothing is copied.
+/// Messages of one partition, kept as librdkafka gave them: keys and values are borrowed, nothing
+/// is copied.
 class KafkaBatch final : public Batch {
  public:
   /// Takes the messages over; they must be without error and in offset order.

@@ -263,10 +263,9 @@ void Producer::on_delivery(rd_kafka_t* client, const rd_kafka_message_t* message
   }
   const std::string_view topic{rd_kafka_topic_name(message->rkt)};
   const std::string what = describe(topic, message->partition, message->key_len + message->len);
-  Status status =
-      message->err == RD_KAFKA_RESP_ERR__FATAL
-          ? kafka_fatal_status(client, what)
-          : kafka_status(message->err, what, {}, {Access::on_topic("Write", topic)});
+  Status status = message->err == RD_KAFKA_RESP_ERR__FATAL
+                      ? kafka_fatal_status(client, what)
+                      : kafka_status(message->err, what, {}, {Access::on_topic("Write", topic)});
   if (tracker != nullptr) {
     tracker->on_failed(std::move(status));
     return;

@@ -27,8 +27,8 @@ enum class PropertyScope : std::uint8_t { kBoth, kConsumer, kProducer };
 /// configuration file and the program, never from the environment.
 [[nodiscard]] bool runs_code(std::string_view property);
 
-/// What librdkafka, or we, have against `value`, empty if it is good. Never quotes a secret. Properties
-/// that run code are not tried.
+/// What librdkafka, or we, have against `value`, empty if it is good. Never quotes a secret.
+/// Properties that run code are not tried.
 [[nodiscard]] std::string property_value_problem(const std::string& property,
                                                  const std::string& value);
 

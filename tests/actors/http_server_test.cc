@@ -232,7 +232,8 @@ BOOST_AUTO_TEST_CASE(idle_connection_is_closed) {
   BOOST_TEST(client.closes_without_a_word());
 }
 
-// Or a few hundred of them would keep the probe of an orchestrator out, which then kills the process.
+// Or a few hundred of them would keep the probe of an orchestrator out, which then kills the
+// process.
 BOOST_AUTO_TEST_CASE(idle_connections_make_room_for_new_ones_the_longest_idle_first) {
   HttpOptions options = patient();
   options.connections_max = 3;

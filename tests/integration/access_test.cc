@@ -198,8 +198,8 @@ BOOST_AUTO_TEST_CASE(a_group_one_may_not_join_ends_the_app_and_names_the_missing
     App app{count_topology(job), count_config(job, "one", log)};
     app.start();
     const std::string error = end_of(app);
-    BOOST_TEST(error.find("the ACL that allows Read on group " + job.application +
-                          " is missing") != std::string::npos,
+    BOOST_TEST(error.find("the ACL that allows Read on group " + job.application + " is missing") !=
+                   std::string::npos,
                error);
   }
   acls.forget(RD_KAFKA_RESOURCE_GROUP, job.application);

@@ -220,23 +220,21 @@ BOOST_AUTO_TEST_CASE(run_says_by_its_exit_code_how_it_ended) {
   }
   auto unknown = job.start("one", {{"MILLRACE_COMIT_INTERVAL_MS", "100"}});
   BOOST_TEST(unknown->wait(seconds{30}).value_or(-1) == 2);
-  BOOST_TEST(unknown->log().find("MILLRACE_COMMIT_INTERVAL_MS") != std::string::npos,
-             *unknown);
+  BOOST_TEST(unknown->log().find("MILLRACE_COMMIT_INTERVAL_MS") != std::string::npos, *unknown);
   auto exactly_once = job.start("one", {{"MILLRACE_GUARANTEE", "exactly_once"}});
   BOOST_TEST(exactly_once->wait(seconds{30}).value_or(-1) == 2);
   auto no_topic = job.start("one", {{"INPUT_TOPIC", job.application + "-not-there"}});
   BOOST_TEST(no_topic->wait(seconds{60}).value_or(-1) == 1);
 }
 
-// KF-7
+// KF-7, faults.md F18
 BOOST_AUTO_TEST_CASE(a_second_process_on_the_same_state_directory_is_refused) {
   CountJob job{1};
   auto first = job.start("same");
   BOOST_REQUIRE(first->wait_for_log("-> RUNNING", seconds{30}));
   auto second = job.start("same");
   BOOST_TEST(second->wait(seconds{30}).value_or(0) == 1);
-  BOOST_TEST(second->log().find(job.state_dir("same").string()) != std::string::npos,
-             *second);
+  BOOST_TEST(second->log().find(job.state_dir("same").string()) != std::string::npos, *second);
   BOOST_TEST(second->log().find(std::to_string(first->pid())) != std::string::npos, *second);
   job.produce(100, 10);
   BOOST_TEST(job.wait_until_processed());

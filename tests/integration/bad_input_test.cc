@@ -214,8 +214,7 @@ BOOST_AUTO_TEST_CASE(a_damaged_state_directory_is_rebuilt_with_a_warning_and_cou
     process = job.start("one", settings);
     BOOST_TEST_REQUIRE(job.wait_until_processed(), what << ": " << *process);
     BOOST_TEST(process->stop().value_or(-1) == 0, what << ": " << *process);
-    BOOST_TEST(contains(process->log(), "rebuilt from the changelog"),
-               what << ": " << *process);
+    BOOST_TEST(contains(process->log(), "rebuilt from the changelog"), what << ": " << *process);
     BOOST_TEST(job.error_in_output() == "", what);
     BOOST_TEST(job.error_in_changelog() == "", what);
   }

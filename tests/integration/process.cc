@@ -127,9 +127,7 @@ std::optional<int> Process::wait(std::chrono::milliseconds timeout) {
   return exit_;
 }
 
-std::ostream& operator<<(std::ostream& out, const Process& process) {
-  return out << process.log();
-}
+std::ostream& operator<<(std::ostream& out, const Process& process) { return out << process.log(); }
 
 std::string Process::log() const {
   std::ifstream file{log_};

@@ -265,7 +265,6 @@ BOOST_AUTO_TEST_CASE(value_of_a_null_value_throws_a_typed_error_named_with_the_r
 }
 
 // --- Errors: KS-21
-// ---------------------------------------------------------------------------------------------------
 
 struct Text {
   std::string text;

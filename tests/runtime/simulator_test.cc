@@ -34,8 +34,7 @@ std::string bytes(std::int64_t number) {
 }
 std::int64_t number(const std::string& bytes) { return *Serde<std::int64_t>::decode(bytes); }
 
-// --- Topologies, each with a reference that folds one record into the contents of the stores
-// -------------------------
+// --- Topologies, each with a reference that folds one record into the contents of the stores ---
 
 struct Reference {
   std::vector<Contents> stores;  // In the order of the plan.
@@ -50,8 +49,8 @@ struct Shape {
   std::string name;
   std::function<Topology()> make;
   std::function<void(Reference&, const std::string& key, std::int64_t value)> fold;
-  bool skips = false;              // Records divisible by 13 make the function throw.
-  bool settles_at_commit = false;  // Stores behind a table follow at the commit only.
+  bool skips = false;               // Records divisible by 13 make the function throw.
+  bool settles_at_commit = false;   // Stores behind a table follow at the commit only.
   std::chrono::milliseconds ttl{};  // Of the keys, by event time.
 };
 
@@ -251,8 +250,7 @@ std::vector<Shape> shapes() {
   };
 }
 
-// --- The simulation
-// ----------------------------------------------------------------------------------------------------
+// --- The simulation ---
 
 class Simulation {
  public:

@@ -226,7 +226,8 @@ BOOST_AUTO_TEST_CASE(a_restart_keeps_the_time_at_which_a_key_is_over) {
   }
 }
 
-// KF-29: crashes at every step, the disk kept and lost in turn: neither loses a key nor revives one.
+// KF-29: crashes at every step, the disk kept and lost in turn: neither loses a key nor revives
+// one.
 void random_life(std::uint64_t seed, TtlClock clock, bool disk) {
   std::mt19937_64 random{seed};
   const auto below = [&](std::uint64_t end) { return random() % end; };

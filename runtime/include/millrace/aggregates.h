@@ -13,7 +13,8 @@
 /// The operators behind the DSL that keep a table. Users meet them through `millrace/stream.h`.
 namespace millrace::detail {
 
-/// What count, reduce and aggregate share: a store from K to A whose changes become a stream of updates.
+/// What count, reduce and aggregate share: a store from K to A whose changes become a stream of
+/// updates.
 template <class K, class V, class A>
 class TableOperator : public Operator, public Receiver<K, V> {
  public:
@@ -22,7 +23,8 @@ class TableOperator : public Operator, public Receiver<K, V> {
         context_(build.context()),
         store_(build.store(0)),
         outputs_(build),
-        forward_at_commit_(build.forward_at_commit() && !build.store_options(0).forwards_every_update()) {}
+        forward_at_commit_(build.forward_at_commit() &&
+                           !build.store_options(0).forwards_every_update()) {}
 
   /// Hands on the latest value of each key changed since the last commit, in order of first change;
   /// if each update was handed on at once, what has expired since, which was no record's doing.
@@ -73,7 +75,9 @@ class TableOperator : public Operator, public Receiver<K, V> {
  private:
   void forward(const StateEntry& entry) {
     const auto key = Serde<K>::decode(entry.key());
-    if (!key) throw StoreFailure(Status::internal("a stored key cannot be decoded: " + key.error().message()));
+    if (!key)
+      throw StoreFailure(
+          Status::internal("a stored key cannot be decoded: " + key.error().message()));
     const A* value = entry.present() ? static_cast<const A*>(entry.value()) : nullptr;
     outputs_.forward({&*key, value, entry.timestamp(), nullptr, entry.key()});
   }
@@ -130,7 +134,9 @@ template <class K, class V, class A, class F>
 class Aggregate final : public TableOperator<K, V, A> {
  public:
   Aggregate(const OperatorBuild& build, A initial, F function)
-      : TableOperator<K, V, A>(build), initial_(std::move(initial)), function_(std::move(function)) {}
+      : TableOperator<K, V, A>(build),
+        initial_(std::move(initial)),
+        function_(std::move(function)) {}
 
   void receive(const Record<K, V>& record) override {
     StateEntry* entry = this->entry_of_value(record);
@@ -142,7 +148,8 @@ class Aggregate final : public TableOperator<K, V, A> {
     } else {
       A first = initial_;
       user_code(this->name(), [&] { function_(first, record); });
-      std::construct_at(static_cast<A*>(this->store().replace(*entry, timestamp)), std::move(first));
+      std::construct_at(static_cast<A*>(this->store().replace(*entry, timestamp)),
+                        std::move(first));
     }
     this->updated(*entry);
   }
@@ -152,7 +159,8 @@ class Aggregate final : public TableOperator<K, V, A> {
   const F function_;
 };
 
-/// K-state's reducer: (record, state or nothing, context) -> state, or nothing to delete it; may react to other topics.
+/// K-state's reducer: (record, state or nothing, context) -> state, or nothing to delete it; may
+/// react to other topics.
 template <class K, class V, class S, class F>
 class Reducer final : public TableOperator<K, V, S> {
  public:
@@ -172,11 +180,14 @@ class Reducer final : public TableOperator<K, V, S> {
       user_.set_record(record.timestamp(), record.header_source());
       std::optional<S> state;
       if (entry->present()) state = *static_cast<const S*>(entry->value());
-      next = user_code(this->name(), [&]() -> std::optional<S> { return function_(record, std::move(state), user_); });
+      next = user_code(this->name(), [&]() -> std::optional<S> {
+        return function_(record, std::move(state), user_);
+      });
     }
     const Timestamp timestamp = this->newest(*entry, record);
     if (next) {
-      std::construct_at(static_cast<S*>(this->store().replace(*entry, timestamp)), *std::move(next));
+      std::construct_at(static_cast<S*>(this->store().replace(*entry, timestamp)),
+                        *std::move(next));
     } else if (entry->present()) {
       this->store().erase(*entry, timestamp);
     } else {

@@ -73,7 +73,8 @@ struct Config {
   std::string group_instance_id{};
   /// Local state; `<state_dir>/<application_id>` is created with mode 0700.
   std::string state_dir = default_state_dir();
-  /// A task's state is removed from `state_dir` after it has not been this instance's for so long, 1 ms to 365 days.
+  /// A task's state is removed from `state_dir` after it has not been this instance's for so long,
+  /// 1 ms to 365 days.
   std::chrono::milliseconds state_cleanup_delay = std::chrono::minutes{10};
   /// "port", "host:port" or "[v6]:port"; loopback where only a port is given. Empty: no server.
   std::string http{};
@@ -90,11 +91,11 @@ struct Config {
   /// Both for the whole process, 64 KiB to 1 TiB.
   std::size_t rocksdb_block_cache_bytes = std::size_t{64} << 20;
   std::size_t rocksdb_write_buffer_bytes = std::size_t{64} << 20;
-  /// RocksDB's DBOptions by their own names, verbatim, of every task's database; keys `rocksdb.*`. Those of a store:
-  /// StoreOptions::engine_settings.
+  /// RocksDB's DBOptions by their own names, verbatim, of every task's database; keys `rocksdb.*`.
+  /// Those of a store: StoreOptions::engine_settings.
   std::map<std::string, std::string> rocksdb{};
-  /// What stores keep bytes in unless a store says otherwise: "rocksdb", "memory" or, where they were
-  /// built in, "lmdb" and "redis".
+  /// What stores keep bytes in unless a store says otherwise: "rocksdb", "memory" or, where they
+  /// were built in, "lmdb" and "redis".
   std::string engine = "rocksdb";
   /// Of each task's file, 1 MiB to 1 TiB.
   std::size_t lmdb_map_bytes_max = std::size_t{64} << 30;
@@ -107,7 +108,8 @@ struct Config {
   std::size_t threads = 0;
   /// Tasks restored at once, at most 64. 0: one per core, four at most.
   std::size_t restore_threads = 0;
-  /// Changelog records that all restores of the process collect before they write them to engines, 1 MiB to 1 TiB.
+  /// Changelog records that all restores of the process collect before they write them to engines,
+  /// 1 MiB to 1 TiB.
   std::size_t restore_bytes_max = std::size_t{64} << 20;
   /// Records a task processes before others get their turn, 1 to 100,000.
   std::size_t batch_records_max = 1024;

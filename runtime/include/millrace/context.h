@@ -34,9 +34,11 @@ class TaskContext {
   [[nodiscard]] virtual Timestamp stream_time() const = 0;
   [[nodiscard]] virtual Timestamp wall_time() const = 0;
 
-  /// Sends one record. The partition is chosen by the key as Java's default partitioner does; the bytes are copied.
-  virtual void send(SinkIndex sink, std::optional<std::string_view> key, std::optional<std::string_view> value,
-                    Timestamp timestamp, const HeaderSource* headers) = 0;
+  /// Sends one record. The partition is chosen by the key as Java's default partitioner does; the
+  /// bytes are copied.
+  virtual void send(SinkIndex sink, std::optional<std::string_view> key,
+                    std::optional<std::string_view> value, Timestamp timestamp,
+                    const HeaderSource* headers) = 0;
 
   virtual void drop(DropReason reason) = 0;
 
@@ -56,7 +58,8 @@ struct ReactionSink {
 /// Belongs to the task's thread and to the call it was passed to: do not keep it.
 class Context {
  public:
-  Context(TaskContext& task, const std::string& operator_name, const std::vector<ReactionSink>& reactions)
+  Context(TaskContext& task, const std::string& operator_name,
+          const std::vector<ReactionSink>& reactions)
       : task_(&task), operator_name_(&operator_name), reactions_(&reactions) {}
 
   /// Topic, partition and offset of the input record.
@@ -66,15 +69,17 @@ class Context {
   /// Event time of the record in hand.
   [[nodiscard]] Timestamp timestamp() const { return timestamp_; }
   /// Headers of the input record.
-  [[nodiscard]] Headers headers() const { return headers_ != nullptr ? headers_->headers() : Headers{}; }
+  [[nodiscard]] Headers headers() const {
+    return headers_ != nullptr ? headers_->headers() : Headers{};
+  }
   /// Subtopology and partition, such as "0_3".
   [[nodiscard]] const std::string& task_id() const { return task_->task_id(); }
   /// The highest event time the task has seen.
   [[nodiscard]] Timestamp stream_time() const { return task_->stream_time(); }
   [[nodiscard]] Timestamp wall_time() const { return task_->wall_time(); }
 
-  /// Sends a reaction. The topic must be among the operator's `reacts_to(...)`: SinkTopicNotFoundError otherwise.
-  /// The record's timestamp is that of the record in hand.
+  /// Sends a reaction. The topic must be among the operator's `reacts_to(...)`:
+  /// SinkTopicNotFoundError otherwise. The record's timestamp is that of the record in hand.
   template <class K, class V>
   void react(const Topic<K, V>& topic, const K& key, const V& value) {
     key_bytes_.clear();
@@ -87,20 +92,22 @@ class Context {
   /// A store that the operator was connected to. Throws UnknownStoreError or StoreTypeError.
   template <Serializable K, Serializable V>
   [[nodiscard]] KeyValueStore<K, V> store(const std::string& name) {
-    return {task_->store(name, value_ops<V>(), key_ops<K>(), StoreKind::kKeyValue), [this] { return timestamp_; }};
+    return {task_->store(name, value_ops<V>(), key_ops<K>(), StoreKind::kKeyValue),
+            [this] { return timestamp_; }};
   }
 
   /// The same for the other kinds of stores. StoreTypeError also if the store is of another kind.
   template <Serializable K, Serializable V>
   [[nodiscard]] WindowStore<K, V> window_store(const std::string& name) {
-    // Duplicates are numbered by the record's offset, as the first of which Kafka Streams counts 1: a number that a
-    // restart does not give to another record.
-    return {task_->store(name, value_ops<V>(), key_ops<K>(), StoreKind::kWindow), [this] { return timestamp_; },
-            [this] { return offset() + 1; }};
+    // Duplicates are numbered by the record's offset, as the first of which Kafka Streams counts 1:
+    // a number that a restart does not give to another record.
+    return {task_->store(name, value_ops<V>(), key_ops<K>(), StoreKind::kWindow),
+            [this] { return timestamp_; }, [this] { return offset() + 1; }};
   }
   template <Serializable K, Serializable A>
   [[nodiscard]] SessionStore<K, A> session_store(const std::string& name) {
-    return {task_->store(name, value_ops<A>(), key_ops<K>(), StoreKind::kSession), [this] { return timestamp_; }};
+    return {task_->store(name, value_ops<A>(), key_ops<K>(), StoreKind::kSession),
+            [this] { return timestamp_; }};
   }
   template <Serializable K, Serializable V>
   [[nodiscard]] VersionedStore<K, V> versioned_store(const std::string& name) {

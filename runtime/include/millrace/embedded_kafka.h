@@ -9,11 +9,12 @@ namespace millrace {
 
 class EmbeddedBroker;
 
-/// A Kafka broker inside the process, for demos and first steps: librdkafka's mock cluster, which listens on a loopback port,
-/// so that kcat and other clients can use it too.
+/// A Kafka broker inside the process, for demos and first steps: librdkafka's mock cluster, which
+/// listens on a loopback port, so that kcat and other clients can use it too.
 ///
-/// Groups, produce and fetch work. Records live in memory (the newest 5 MiB of each partition), nothing is compacted, there
-/// is no exactly-once, and a second member of one group in the same process is not supported. Never for production.
+/// Groups, produce and fetch work. Records live in memory (the newest 5 MiB of each partition),
+/// nothing is compacted, there is no exactly-once, and a second member of one group in the same
+/// process is not supported. Never for production.
 class EmbeddedKafka {
  public:
   /// Starts it. Throws StatusError.

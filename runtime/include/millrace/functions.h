@@ -22,7 +22,8 @@ class UserCodeError final : public Error {
 /// The topic could not be written to. Not the user's fault: the task is dropped and starts again.
 class SinkFailure final : public Error {
  public:
-  explicit SinkFailure(Status status) : Error("sink_failure", status.message()), status_(std::move(status)) {}
+  explicit SinkFailure(Status status)
+      : Error("sink_failure", status.message()), status_(std::move(status)) {}
   [[nodiscard]] const Status& status() const { return status_; }
 
  private:
@@ -31,8 +32,8 @@ class SinkFailure final : public Error {
 
 namespace detail {
 
-/// Runs user code: what it throws gets the operator's name. Failures of stores, sinks and of operators further down the
-/// path pass through as they are.
+/// Runs user code: what it throws gets the operator's name. Failures of stores, sinks and of
+/// operators further down the path pass through as they are.
 template <class F>
 decltype(auto) user_code(const std::string& operator_name, F&& function) {
   try {
@@ -52,7 +53,9 @@ decltype(auto) user_code(const std::string& operator_name, F&& function) {
 
 /// A function of the whole record. Asked first: a generic lambda gets the record.
 template <class F, class K, class V>
-concept RecordFunction = std::invocable<const F&, const Record<K, V>&>;
+concept RecordFunction = std::invocable < const F&,
+        const Record<K, V>
+& > ;
 
 /// A function of the value alone, or a member pointer.
 template <class F, class K, class V>
@@ -72,7 +75,8 @@ decltype(auto) call(const F& function, const Record<K, V>& record) {
 }
 
 template <class F, class K, class V>
-using CallResult = std::remove_cvref_t<decltype(call(std::declval<const F&>(), std::declval<const Record<K, V>&>()))>;
+using CallResult = std::remove_cvref_t<decltype(call(std::declval<const F&>(),
+                                                     std::declval<const Record<K, V>&>()))>;
 
 }  // namespace detail
 }  // namespace millrace

@@ -24,7 +24,8 @@ class Operator {
  public:
   virtual ~Operator() = default;
 
-  /// Called at each commit, upstream operators first: tables hand on what has changed since the last one.
+  /// Called at each commit, upstream operators first: tables hand on what has changed since the
+  /// last one.
   virtual void flush() {}
 };
 
@@ -50,7 +51,8 @@ struct RawRecord {
 /// The first operator of a path: decodes.
 class SourceOperator : public Operator {
  public:
-  /// Decodes `record` and hands it on. The Status says why it could not be decoded; nothing was handed on then.
+  /// Decodes `record` and hands it on. The Status says why it could not be decoded; nothing was
+  /// handed on then.
   virtual Status receive(const RawRecord& record) = 0;
 };
 
@@ -61,8 +63,13 @@ class OperatorBuild {
  public:
   OperatorBuild(const Graph& graph, NodeIndex node, TaskContext& context,
                 const std::vector<std::unique_ptr<Operator>>& made,
-                std::function<TaskContext::SinkIndex(const std::string&)> sink, bool forward_at_commit)
-      : graph_(graph), node_(node), context_(context), made_(made), sink_(std::move(sink)),
+                std::function<TaskContext::SinkIndex(const std::string&)> sink,
+                bool forward_at_commit)
+      : graph_(graph),
+        node_(node),
+        context_(context),
+        made_(made),
+        sink_(std::move(sink)),
         forward_at_commit_(forward_at_commit) {}
 
   [[nodiscard]] const std::string& name() const;
@@ -81,7 +88,8 @@ class OperatorBuild {
   template <class K, class V>
   [[nodiscard]] std::vector<Receiver<K, V>*> children() const {
     std::vector<Receiver<K, V>*> receivers;
-    for (Operator* child : child_operators()) receivers.push_back(&dynamic_cast<Receiver<K, V>&>(*child));
+    for (Operator* child : child_operators())
+      receivers.push_back(&dynamic_cast<Receiver<K, V>&>(*child));
     return receivers;
   }
 
@@ -104,10 +112,10 @@ enum class NodeKind : std::uint8_t { kSource, kProcessor, kSink };
 struct Node {
   std::string name;
   NodeKind kind = NodeKind::kProcessor;
-  std::string topic;                        ///< Of sources and sinks.
+  std::string topic;  ///< Of sources and sinks.
   std::vector<NodeIndex> parents;
   std::vector<NodeIndex> children;
-  std::vector<std::size_t> stores;          ///< Places in Graph::stores().
+  std::vector<std::size_t> stores;  ///< Places in Graph::stores().
   std::vector<std::string> reaction_topics;
   /// Records leave with the key bytes they came with, so keys can be prefetched from the raw input.
   bool keeps_key = false;
@@ -126,27 +134,31 @@ struct StoreSpec {
   KeyLayout layout;
 };
 
-/// The layouts of the store kinds. They throw TopologyError, naming the store, for what is missing or out of bounds.
+/// The layouts of the store kinds. They throw TopologyError, naming the store, for what is missing
+/// or out of bounds.
 [[nodiscard]] KeyLayout layout_of(const StoreOptions& store);
 [[nodiscard]] KeyLayout layout_of(const StoreOptions& store, const WindowStoreOptions& options);
 [[nodiscard]] KeyLayout layout_of(const StoreOptions& store, const SessionStoreOptions& options);
 [[nodiscard]] KeyLayout layout_of(const StoreOptions& store, const VersionedStoreOptions& options);
 
 /// Throws StoreTypeError unless `spec` is of that kind and those types.
-void check_store_types(const StoreSpec& spec, const ValueOps& value, const KeyOps& key, StoreKind kind);
+void check_store_types(const StoreSpec& spec, const ValueOps& value, const KeyOps& key,
+                       StoreKind kind);
 
 /// A connected part of the graph: one task per partition of its inputs.
 struct Subtopology {
-  std::vector<NodeIndex> nodes;             ///< Parents first.
-  std::vector<std::string> source_topics;   ///< In byte order.
+  std::vector<NodeIndex> nodes;            ///< Parents first.
+  std::vector<std::string> source_topics;  ///< In byte order.
   std::vector<std::size_t> stores;
-  std::vector<std::string> sink_topics;     ///< Sinks and reactions, in byte order.
+  std::vector<std::string> sink_topics;  ///< Sinks and reactions, in byte order.
 };
 
-/// The topology as data: nodes, stores, who feeds whom. Built by the typed handles, frozen by the first App or TestDriver.
+/// The topology as data: nodes, stores, who feeds whom. Built by the typed handles, frozen by the
+/// first App or TestDriver.
 class Graph {
  public:
-  /// Adds a node behind `node.parents`. An empty name becomes `prefix` and a number. Throws TopologyError.
+  /// Adds a node behind `node.parents`. An empty name becomes `prefix` and a number. Throws
+  /// TopologyError.
   NodeIndex add_node(Node node, std::string_view prefix);
   /// Adds a store; its place. Throws TopologyError for a bad or duplicate name.
   std::size_t add_store(StoreSpec store);

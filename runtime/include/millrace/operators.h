@@ -46,8 +46,10 @@ class Source final : public SourceOperator {
       if (!decoded) return Status::invalid_argument("value: " + decoded.error().message());
       value = *std::move(decoded);
     }
-    const std::string_view key_bytes = kCanonicalSerde<K> && raw.key ? *raw.key : std::string_view{};
-    outputs_.forward({key ? &*key : nullptr, value ? &*value : nullptr, raw.timestamp, raw.headers, key_bytes});
+    const std::string_view key_bytes =
+        kCanonicalSerde<K> && raw.key ? *raw.key : std::string_view{};
+    outputs_.forward(
+        {key ? &*key : nullptr, value ? &*value : nullptr, raw.timestamp, raw.headers, key_bytes});
     return {};
   }
 
@@ -65,7 +67,8 @@ class Filter final : public Operator, public Receiver<K, V> {
     if constexpr (ValueFunction<F, K, V>) {
       if (!record.has_value()) return outputs_.forward(record);
     }
-    if (user_code(name_, [&]() -> bool { return call(predicate_, record); })) outputs_.forward(record);
+    if (user_code(name_, [&]() -> bool { return call(predicate_, record); }))
+      outputs_.forward(record);
   }
 
  private:
@@ -90,8 +93,8 @@ class MapValues final : public Operator, public Receiver<K, V> {
 
  private:
   void forward(const Record<K, V>& record, const V2* value) const {
-    outputs_.forward(
-        {record.key_or_null(), value, record.timestamp(), record.header_source(), record.key_bytes()});
+    outputs_.forward({record.key_or_null(), value, record.timestamp(), record.header_source(),
+                      record.key_bytes()});
   }
 
   const std::string name_;

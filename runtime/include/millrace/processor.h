@@ -14,7 +14,8 @@ namespace millrace {
 template <class K, class V>
 class ProcessorContext : public Context {
  public:
-  ProcessorContext(const OperatorBuild& build, const std::string& name, const std::vector<ReactionSink>& reactions)
+  ProcessorContext(const OperatorBuild& build, const std::string& name,
+                   const std::vector<ReactionSink>& reactions)
       : Context(build.context(), name, reactions), outputs_(build) {}
 
   /// Hands a record to the operators behind, now, with the timestamp of the record in hand.
@@ -23,7 +24,9 @@ class ProcessorContext : public Context {
     outputs_.forward({&key, &value, timestamp, this->header_source()});
   }
   /// A null value: a tombstone where a table reads it.
-  void forward_tombstone(const K& key) { outputs_.forward({&key, nullptr, this->timestamp(), this->header_source()}); }
+  void forward_tombstone(const K& key) {
+    outputs_.forward({&key, nullptr, this->timestamp(), this->header_source()});
+  }
 
  private:
   detail::Outputs<K, V> outputs_;
@@ -31,8 +34,8 @@ class ProcessorContext : public Context {
 
 /// User code that sees every record of a stream, may keep stores, and forwards what it likes.
 ///
-/// One object per task, made by the default constructor or the arguments given to `process`, used by one thread at a
-/// time. Exceptions go to the error policy, named with topic-partition@offset.
+/// One object per task, made by the default constructor or the arguments given to `process`, used
+/// by one thread at a time. Exceptions go to the error policy, named with topic-partition@offset.
 template <class KIn, class VIn, class KOut, class VOut>
 class Processor {
  public:
@@ -52,10 +55,13 @@ class Processor {
 namespace detail {
 
 template <class P>
-class Process final : public Operator, public Receiver<typename P::InputKey, typename P::InputValue> {
+class Process final : public Operator,
+                      public Receiver<typename P::InputKey, typename P::InputValue> {
  public:
   Process(const OperatorBuild& build, std::unique_ptr<P> processor)
-      : name_(build.name()), reactions_(build.reactions()), context_(build, name_, reactions_),
+      : name_(build.name()),
+        reactions_(build.reactions()),
+        context_(build, name_, reactions_),
         processor_(std::move(processor)) {}
 
   void receive(const Record<typename P::InputKey, typename P::InputValue>& record) override {

@@ -52,7 +52,8 @@ class Record {
       : key_(key), value_(value), timestamp_(timestamp), headers_(headers), key_bytes_(key_bytes) {}
 
   [[nodiscard]] bool has_key() const { return key_ != nullptr; }
-  /// Precondition: `has_key()`. Functions of keyed operators are only called for records with a key.
+  /// Precondition: `has_key()`. Functions of keyed operators are only called for records with a
+  /// key.
   [[nodiscard]] const K& key() const { return *key_; }
 
   [[nodiscard]] bool has_value() const { return value_ != nullptr; }
@@ -66,7 +67,9 @@ class Record {
   [[nodiscard]] Timestamp timestamp() const { return timestamp_; }
 
   /// Headers of the input record that led to this one; empty where no single record did.
-  [[nodiscard]] Headers headers() const { return headers_ != nullptr ? headers_->headers() : Headers{}; }
+  [[nodiscard]] Headers headers() const {
+    return headers_ != nullptr ? headers_->headers() : Headers{};
+  }
 
   // For operators: null pointers where null; the encoded key where it is known, else empty.
   [[nodiscard]] const K* key_or_null() const { return key_; }

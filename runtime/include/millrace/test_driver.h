@@ -22,10 +22,10 @@ namespace millrace {
 
 /// The steps of a commit after which a test may let the application crash.
 enum class Step : std::uint8_t {
-  kProcess,     ///< Records are processed, nothing is produced to changelogs.
-  kProduce,     ///< Some of the changes are in the changelog; see TestDriver::crash_after.
-  kFlush,       ///< All changes are in the changelog and acknowledged; the offsets are not committed.
-  kCommit,      ///< The offsets are committed; the application does not know it yet.
+  kProcess,  ///< Records are processed, nothing is produced to changelogs.
+  kProduce,  ///< Some of the changes are in the changelog; see TestDriver::crash_after.
+  kFlush,    ///< All changes are in the changelog and acknowledged; the offsets are not committed.
+  kCommit,   ///< The offsets are committed; the application does not know it yet.
   kCheckpoint,  ///< The engines have the changes.
 };
 
@@ -47,11 +47,12 @@ struct TestDriverOptions {
   std::filesystem::path state_dir = {};
 };
 
-/// Runs a topology in the calling thread: no broker, no threads, a clock that moves when told to. The tasks, commits and
-/// restores are those of an App.
+/// Runs a topology in the calling thread: no broker, no threads, a clock that moves when told to.
+/// The tasks, commits and restores are those of an App.
 ///
-/// Errors throw: TopologyError, and StatusError for what would fail a task (a handler that throws under the fail policy).
-/// After a StatusError the application is as good as crashed: calls do nothing until `restart()`.
+/// Errors throw: TopologyError, and StatusError for what would fail a task (a handler that throws
+/// under the fail policy). After a StatusError the application is as good as crashed: calls do
+/// nothing until `restart()`.
 class TestDriver {
  public:
   struct RawOutput {
@@ -83,8 +84,8 @@ class TestDriver {
     Input(TestDriver& driver, std::string topic) : driver_(&driver), topic_(std::move(topic)) {}
 
     /// Null key, null value: empty optionals.
-    void pipe(const std::optional<K>& key, const std::optional<V>& value, std::optional<Timestamp> timestamp = {},
-              const Headers& headers = {}) {
+    void pipe(const std::optional<K>& key, const std::optional<V>& value,
+              std::optional<Timestamp> timestamp = {}, const Headers& headers = {}) {
       driver_->pipe_raw(topic_, encoded(key), encoded(value), timestamp, headers);
     }
     /// Bytes as they are, also such that cannot be decoded.
@@ -118,7 +119,8 @@ class TestDriver {
     [[nodiscard]] std::vector<OutputRecord<K, V>> read_all() {
       std::vector<OutputRecord<K, V>> records;
       for (auto& raw : driver_->read_raw(topic_)) {
-        records.push_back({decoded<K>(raw.key), decoded<V>(raw.value), raw.timestamp, raw.headers, raw.partition});
+        records.push_back({decoded<K>(raw.key), decoded<V>(raw.value), raw.timestamp, raw.headers,
+                           raw.partition});
       }
       return records;
     }
@@ -167,7 +169,8 @@ class TestDriver {
     [[nodiscard]] std::vector<KeyValue<K, V>> all() const {
       std::vector<KeyValue<K, V>> entries;
       for (StateCache* cache : caches()) {
-        for (auto entry : KeyValueRange<K, V>{cache->scan({}, {})}) entries.push_back(std::move(entry));
+        for (auto entry : KeyValueRange<K, V>{cache->scan({}, {})})
+          entries.push_back(std::move(entry));
       }
       return entries;
     }
@@ -186,7 +189,8 @@ class TestDriver {
     return {*this, name};
   }
 
-  /// The other kinds. They throw UnknownStoreError or StoreTypeError, also for a store of another kind.
+  /// The other kinds. They throw UnknownStoreError or StoreTypeError, also for a store of another
+  /// kind.
   template <Serializable K, Serializable V>
   [[nodiscard]] TestWindowStore<K, V> window_store(const std::string& name) {
     return TestWindowStore<K, V>{parts(name, value_ops<V>(), key_ops<K>(), StoreKind::kWindow)};
@@ -208,8 +212,10 @@ class TestDriver {
   /// Checkpoints every task.
   void checkpoint();
 
-  /// Lets the application crash the next time a task passes `step`: everything in memory is gone, the topics stay. The first
-  /// commit of a restart passes kProduce, kFlush and kCommit too. With kProduce, only the first `changes` of the changes reach the changelog. Calls do nothing then until `restart()`.
+  /// Lets the application crash the next time a task passes `step`: everything in memory is gone,
+  /// the topics stay. The first commit of a restart passes kProduce, kFlush and kCommit too. With
+  /// kProduce, only the first `changes` of the changes reach the changelog. Calls do nothing then
+  /// until `restart()`.
   void crash_after(Step step, std::size_t changes = 1);
   /// Whether the application has crashed or failed and awaits `restart()`.
   [[nodiscard]] bool crashed() const;
@@ -229,12 +235,14 @@ class TestDriver {
   void forget_committed_offsets();
 
  private:
-  void pipe_raw(const std::string& topic, std::optional<std::string> key, std::optional<std::string> value,
-                std::optional<Timestamp> timestamp, const Headers& headers);
+  void pipe_raw(const std::string& topic, std::optional<std::string> key,
+                std::optional<std::string> value, std::optional<Timestamp> timestamp,
+                const Headers& headers);
   [[nodiscard]] std::vector<RawOutput> read_raw(const std::string& topic);
-  [[nodiscard]] std::vector<StateCache*> find_store(const std::string& name, const ValueOps& value, const KeyOps& key,
-                                                    StoreKind kind);
-  [[nodiscard]] StoreParts parts(const std::string& name, const ValueOps& value, const KeyOps& key, StoreKind kind);
+  [[nodiscard]] std::vector<StateCache*> find_store(const std::string& name, const ValueOps& value,
+                                                    const KeyOps& key, StoreKind kind);
+  [[nodiscard]] StoreParts parts(const std::string& name, const ValueOps& value, const KeyOps& key,
+                                 StoreKind kind);
 
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -10,7 +10,7 @@ namespace millrace {
 
 /// A topic with the types of its keys and values: the one way to name a topic. Copyable.
 template <class K, class V>
-  requires Serializable<K> && Serializable<V>
+requires Serializable<K> && Serializable<V>
 class Topic {
  public:
   using Key = K;

@@ -17,13 +17,14 @@ struct SourceOptions {
   std::optional<ErrorPolicy> on_error = {};
 };
 
-/// What an application computes: streams from topics, operators, tables, topics written. Copies share one graph, which
-/// the first App or TestDriver freezes.
+/// What an application computes: streams from topics, operators, tables, topics written. Copies
+/// share one graph, which the first App or TestDriver freezes.
 class Topology {
  public:
   Topology() : graph_(std::make_shared<Graph>()) {}
 
-  /// The records of a topic. Throws TopologyError if the topic is read already: use the first stream twice.
+  /// The records of a topic. Throws TopologyError if the topic is read already: use the first
+  /// stream twice.
   template <class K, class V>
   KStream<K, V> stream(const Topic<K, V>& topic, SourceOptions options = {}) {
     Node node;
@@ -46,8 +47,8 @@ class Topology {
     return *this;
   }
 
-  /// A window store for processors, which name it in `connects(...)`. Throws TopologyError if size or retention are missing
-  /// or the retention is shorter than a window.
+  /// A window store for processors, which name it in `connects(...)`. Throws TopologyError if size
+  /// or retention are missing or the retention is shorter than a window.
   template <Serializable K, Serializable V>
   Topology& window_store(const StoreOptions& store, const WindowStoreOptions& options) {
     graph_->add_store({store, &value_ops<V>(), &key_ops<K>(), layout_of(store, options)});
@@ -64,7 +65,8 @@ class Topology {
   /// A versioned store for processors. Throws TopologyError if the history's length is missing.
   template <Serializable K, Serializable V>
   Topology& versioned_store(const StoreOptions& store, const VersionedStoreOptions& options) {
-    graph_->add_store({store, &value_ops<detail::Version<V>>(), &key_ops<K>(), layout_of(store, options)});
+    graph_->add_store(
+        {store, &value_ops<detail::Version<V>>(), &key_ops<K>(), layout_of(store, options)});
     return *this;
   }
 

@@ -33,8 +33,12 @@ class [[nodiscard]] Status {
   Status() = default;
   Status(Code code, std::string message) : code_(code), message_(std::move(message)) {}
 
-  static Status invalid_argument(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
-  static Status unavailable(std::string message) { return {Code::kUnavailable, std::move(message)}; }
+  static Status invalid_argument(std::string message) {
+    return {Code::kInvalidArgument, std::move(message)};
+  }
+  static Status unavailable(std::string message) {
+    return {Code::kUnavailable, std::move(message)};
+  }
   static Status fenced(std::string message) { return {Code::kFenced, std::move(message)}; }
   static Status corruption(std::string message) { return {Code::kCorruption, std::move(message)}; }
   static Status cancelled(std::string message) { return {Code::kCancelled, std::move(message)}; }
@@ -78,7 +82,8 @@ class [[nodiscard]] Result {
 /// Base of every exception of the public API. `what()` says what, where, why and what to do.
 class Error : public std::runtime_error {
  public:
-  Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}
+  Error(std::string code, const std::string& message)
+      : std::runtime_error(message), code_(std::move(code)) {}
 
   /// A stable identifier for programs, such as "source_topic_not_found".
   [[nodiscard]] const std::string& code() const { return code_; }
@@ -102,7 +107,8 @@ class TopologyError final : public Error {
 /// No broker answered within the start-up time-out.
 class BrokerUnavailableError final : public Error {
  public:
-  explicit BrokerUnavailableError(const std::string& message) : Error("broker_unavailable", message) {}
+  explicit BrokerUnavailableError(const std::string& message)
+      : Error("broker_unavailable", message) {}
 };
 
 /// A topic that a stream or table reads does not exist on the broker.
@@ -114,7 +120,8 @@ class SourceTopicNotFoundError final : public Error {
   const std::string store_name;  ///< A store fed by the topic; empty if there is none.
 };
 
-/// A topic that is written to does not exist, or a reducer reacted to one that it did not list in `reacts_to`.
+/// A topic that is written to does not exist, or a reducer reacted to one that it did not list in
+/// `reacts_to`.
 class SinkTopicNotFoundError final : public Error {
  public:
   /// It does not exist on the broker.
@@ -159,7 +166,8 @@ class CommittedOffsetsLostError final : public Error {
   const std::int32_t partition;
 };
 
-/// The state directory is in use by another process, belongs to another application, or is not readable.
+/// The state directory is in use by another process, belongs to another application, or is not
+/// readable.
 class StateDirectoryError final : public Error {
  public:
   explicit StateDirectoryError(const std::string& message) : Error("state_directory", message) {}
@@ -224,7 +232,8 @@ class BackupError final : public Error {
 /// Anything a Status reports at the public border that has no type of its own.
 class StatusError final : public Error {
  public:
-  explicit StatusError(const Status& status) : Error(std::string{to_string(status.code())}, status.message()) {}
+  explicit StatusError(const Status& status)
+      : Error(std::string{to_string(status.code())}, status.message()) {}
 };
 
 }  // namespace millrace

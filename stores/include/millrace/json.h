@@ -17,9 +17,10 @@ concept JsonConvertible = requires(const T& value, const nlohmann::json& json) {
   json.template get<T>();
 };
 
-/// JSON text, UTF-8, without spaces, object members in alphabetic order. Opt-in by including this header.
+/// JSON text, UTF-8, without spaces, object members in alphabetic order. Opt-in by including this
+/// header.
 template <class T>
-  requires JsonConvertible<T>
+requires JsonConvertible<T>
 struct Serde<T> {
   /// The encoded bytes are JSON text: HTTP shows them as they are.
   static constexpr bool kJson = true;

@@ -23,7 +23,8 @@ struct KeyValue {
   Timestamp timestamp;
 };
 
-/// Entries of a key-value store in ascending byte order of the encoded key, decoded one by one. A consistent cut.
+/// Entries of a key-value store in ascending byte order of the encoded key, decoded one by one. A
+/// consistent cut.
 template <class K, class V>
 class KeyValueRange {
  public:
@@ -61,15 +62,18 @@ class KeyValueRange {
   std::unique_ptr<StateScan> scan_;
 };
 
-/// A task's part of a key-value store, for processors: an ordered map from K to V with a timestamp per entry.
+/// A task's part of a key-value store, for processors: an ordered map from K to V with a timestamp
+/// per entry.
 ///
-/// A handle; belongs to the task's thread and lives as long as the task. Each change is logged with the next commit.
-/// Reads see all earlier changes. Engine failures end the task's attempt (it starts again from its last commit).
+/// A handle; belongs to the task's thread and lives as long as the task. Each change is logged with
+/// the next commit. Reads see all earlier changes. Engine failures end the task's attempt (it
+/// starts again from its last commit).
 template <Serializable K, Serializable V>
 class KeyValueStore {
  public:
   /// `now` is called at each change for its timestamp.
-  KeyValueStore(StateCache& cache, std::function<Timestamp()> now) : cache_(&cache), now_(std::move(now)) {}
+  KeyValueStore(StateCache& cache, std::function<Timestamp()> now)
+      : cache_(&cache), now_(std::move(now)) {}
 
   /// The value of `key`, copied, or nullopt. O(1) in the cache; may read the engine.
   [[nodiscard]] std::optional<V> get(const K& key) const {
@@ -86,7 +90,8 @@ class KeyValueStore {
   }
 
   void put(const K& key, V value) {
-    std::construct_at(static_cast<V*>(cache_->replace(cache_->load(bytes(key)), now_())), std::move(value));
+    std::construct_at(static_cast<V*>(cache_->replace(cache_->load(bytes(key)), now_())),
+                      std::move(value));
   }
 
   /// Sets the value if there is none; returns the one that was there, else nullopt.
@@ -113,7 +118,9 @@ class KeyValueStore {
     return KeyValueRange<K, V>{cache_->scan(first, last)};
   }
 
-  [[nodiscard]] KeyValueRange<K, V> all() const { return KeyValueRange<K, V>{cache_->scan({}, {})}; }
+  [[nodiscard]] KeyValueRange<K, V> all() const {
+    return KeyValueRange<K, V>{cache_->scan({}, {})};
+  }
 
   /// About how many entries there are; deleted and overwritten ones may count for a while.
   [[nodiscard]] std::uint64_t approximate_entries() const { return cache_->approximate_entries(); }

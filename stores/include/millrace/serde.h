@@ -19,11 +19,13 @@ namespace millrace {
 ///
 ///     template <> struct millrace::Serde<Order> {
 ///       static void encode(const Order& order, std::string& out);          // appends to `out`
-///       static millrace::Result<Order> decode(std::string_view bytes);     // invalid_argument for bad bytes
+///       static millrace::Result<Order> decode(std::string_view bytes);     // invalid_argument for
+///       bad bytes
 ///     };
 ///
-/// or include `millrace/json.h` and give the type `to_json` and `from_json`. `encode` must give equal bytes for
-/// equal keys: stores look keys up by their bytes. Both are called on task threads, concurrently.
+/// or include `millrace/json.h` and give the type `to_json` and `from_json`. `encode` must give
+/// equal bytes for equal keys: stores look keys up by their bytes. Both are called on task threads,
+/// concurrently.
 template <class T>
 struct Serde;
 
@@ -43,7 +45,8 @@ struct Serde<std::string> {
   static Result<std::string> decode(std::string_view bytes) { return std::string{bytes}; }
 };
 
-/// Borrows the bytes of the record: nothing is copied. Lives as long as the record; never as a store's value.
+/// Borrows the bytes of the record: nothing is copied. Lives as long as the record; never as a
+/// store's value.
 template <>
 struct Serde<std::string_view> {
   static void encode(std::string_view value, std::string& out) { out.append(value); }
@@ -83,7 +86,8 @@ struct BigEndianSerde {
                                       std::to_string(bytes.size()));
     }
     Unsigned bits = 0;
-    for (const char byte : bytes) bits = static_cast<Unsigned>((bits << 8U) | static_cast<unsigned char>(byte));
+    for (const char byte : bytes)
+      bits = static_cast<Unsigned>((bits << 8U) | static_cast<unsigned char>(byte));
     return std::bit_cast<T>(bits);
   }
 };
@@ -99,7 +103,8 @@ struct Serde<double> : detail::BigEndianSerde<double, std::uint64_t> {};
 
 namespace detail {
 
-/// Serdes whose `encode(decode(bytes))` gives the same bytes again, so that a record's key bytes can be used as they are.
+/// Serdes whose `encode(decode(bytes))` gives the same bytes again, so that a record's key bytes
+/// can be used as they are.
 template <class T>
 inline constexpr bool kCanonicalSerde =
     std::same_as<T, std::string> || std::same_as<T, std::string_view> || std::same_as<T, Bytes> ||

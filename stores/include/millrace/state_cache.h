@@ -19,11 +19,12 @@
 
 namespace millrace {
 
-/// The engine below a store failed in the middle of a record. Not the user's fault: the task is dropped, nothing of the
-/// epoch is committed, and it starts again from its commit point.
+/// The engine below a store failed in the middle of a record. Not the user's fault: the task is
+/// dropped, nothing of the epoch is committed, and it starts again from its commit point.
 class StoreFailure final : public Error {
  public:
-  explicit StoreFailure(Status status) : Error("store_failure", status.message()), status_(std::move(status)) {}
+  explicit StoreFailure(Status status)
+      : Error("store_failure", status.message()), status_(std::move(status)) {}
   [[nodiscard]] const Status& status() const { return status_; }
 
  private:
@@ -38,14 +39,16 @@ struct CacheBudget {
   std::atomic<std::size_t> caches{0};
 };
 
-/// One serialised change of a commit. Points into its ChangeSet and, for the key, into the cache entry.
+/// One serialised change of a commit. Points into its ChangeSet and, for the key, into the cache
+/// entry.
 struct Change {
   /// The engine key; `KeyLayout::log_key` is within it.
   std::string_view key;
   /// Big-endian timestamp, 8 bytes, then the value: what engines keep. Unused for a deletion.
   std::string_view engine_value;
   bool deleted = false;
-  /// false: only the engine is told. Of deletions that follow from what the changelog says otherwise.
+  /// false: only the engine is told. Of deletions that follow from what the changelog says
+  /// otherwise.
   bool logged = true;
   Timestamp timestamp;
 
@@ -74,22 +77,23 @@ class StateEntry {
   friend class StateCache;
 
   std::uint64_t hash_ = 0;
-  StateEntry* same_hash_ = nullptr;      // Next entry with an equal 64-bit hash: practically always null.
-  void* storage_ = nullptr;              // Room for one value, in the same block as the entry.
-  const char* key_ = nullptr;            // Likewise.
-  const Change* in_flight_ = nullptr;    // Latest change whose commit is under way.
-  const Change* committed_ = nullptr;    // Latest change that is committed but not yet in the engine.
+  StateEntry* same_hash_ =
+      nullptr;                 // Next entry with an equal 64-bit hash: practically always null.
+  void* storage_ = nullptr;    // Room for one value, in the same block as the entry.
+  const char* key_ = nullptr;  // Likewise.
+  const Change* in_flight_ = nullptr;  // Latest change whose commit is under way.
+  const Change* committed_ = nullptr;  // Latest change that is committed but not yet in the engine.
   Timestamp timestamp_{};
   std::uint32_t key_size_ = 0;
   std::uint32_t ring_index_ = 0;
-  std::uint32_t heap_bytes_ = 0;         // Estimate of what the value holds outside the block.
+  std::uint32_t heap_bytes_ = 0;  // Estimate of what the value holds outside the block.
   bool present_ = false;
-  bool dirty_ = false;                   // Changed since the last prepare().
-  bool referenced_ = false;              // CLOCK.
-  bool saved_ = false;                   // Already in the undo list of the current record.
-  bool in_engine_ = false;               // The engine has a value for the key.
-  bool unlogged_ = false;                // Absent, and the changelog need not say so.
-  bool expired_ = false;                 // Absent, and no operator did it; until it is prepared.
+  bool dirty_ = false;       // Changed since the last prepare().
+  bool referenced_ = false;  // CLOCK.
+  bool saved_ = false;       // Already in the undo list of the current record.
+  bool in_engine_ = false;   // The engine has a value for the key.
+  bool unlogged_ = false;    // Absent, and the changelog need not say so.
+  bool expired_ = false;     // Absent, and no operator did it; until it is prepared.
 };
 
 /// What a reader that is no operator sees of a store.
@@ -105,7 +109,8 @@ struct EncodedEntry {
   Timestamp timestamp;
 };
 
-/// Walks live entries of a store in ascending byte order of the encoded key: a consistent cut made at its creation.
+/// Walks live entries of a store in ascending byte order of the encoded key: a consistent cut made
+/// at its creation.
 class StateScan {
  public:
   virtual ~StateScan() = default;
@@ -119,11 +124,13 @@ class StateScan {
 
 /// The state of one store of one task: write buffer, record cache and transaction buffer in one.
 ///
-/// Reads go through three levels: the live entries; changes that are committed but not in the engine (their entries stay
-/// in the cache until the checkpoint, so the first level always finds them); the engine. An entry leaves only when all
-/// it holds is in the engine. Changes reach the engine by `checkpoint`, never before their commit.
+/// Reads go through three levels: the live entries; changes that are committed but not in the
+/// engine (their entries stay in the cache until the checkpoint, so the first level always finds
+/// them); the engine. An entry leaves only when all it holds is in the engine. Changes reach the
+/// engine by `checkpoint`, never before their commit.
 ///
-/// Not thread-safe: used by the thread that runs the task. Engine errors in reads throw StoreFailure.
+/// Not thread-safe: used by the thread that runs the task. Engine errors in reads throw
+/// StoreFailure.
 class StateCache {
  public:
   struct Figures {
@@ -132,12 +139,13 @@ class StateCache {
     std::size_t bytes = 0;
     std::size_t dirty_bytes = 0;
     std::size_t entries = 0;
-    std::uint64_t expired = 0;  ///< Times that `observe` has refused.
+    std::uint64_t expired = 0;       ///< Times that `observe` has refused.
     std::uint64_t expired_keys = 0;  ///< Keys removed because their time to live was over.
   };
 
   /// `layout` is copied.
-  StateCache(Engine& engine, StoreIndex store, const ValueOps& ops, CacheBudget& budget, const KeyLayout& layout = {});
+  StateCache(Engine& engine, StoreIndex store, const ValueOps& ops, CacheBudget& budget,
+             const KeyLayout& layout = {});
   ~StateCache();
   StateCache(const StateCache&) = delete;
   StateCache& operator=(const StateCache&) = delete;
@@ -153,8 +161,8 @@ class StateCache {
   /// The value, about to be changed in place. Precondition: `entry.present()`.
   void* change(StateEntry& entry, Timestamp timestamp);
 
-  /// Room for a new value, which the caller must construct at once (it must not throw: move it in). An old value is
-  /// destroyed.
+  /// Room for a new value, which the caller must construct at once (it must not throw: move it in).
+  /// An old value is destroyed.
   void* replace(StateEntry& entry, Timestamp timestamp);
 
   /// Deletes the value, if any; the deletion is logged as a tombstone.
@@ -163,8 +171,8 @@ class StateCache {
   /// Deletes the value, but logs nothing: the engine alone is told.
   void drop_unlogged(StateEntry& entry);
 
-  /// Entries with from <= key <= to, both inclusive; an absent end is open. Keys are engine keys; a store that observes
-  /// time needs a `from` (its first key is not an entry).
+  /// Entries with from <= key <= to, both inclusive; an absent end is open. Keys are engine keys; a
+  /// store that observes time needs a `from` (its first key is not an entry).
   std::unique_ptr<StateScan> scan(std::optional<std::string_view> from,
                                   std::optional<std::string_view> to) {
     return scan(from, to, Extent::kAll);
@@ -183,10 +191,12 @@ class StateCache {
   /// The entry of an engine key, or nullopt.
   std::optional<EncodedEntry> read(std::string_view key, ReadLevel level);
 
-  /// As `scan`, for a reader that takes a part at a time: copies at most `overlay_max` (1 or more) of the entries that
-  /// the engine lacks. If there are more, `*end` is set, and the scan covers the keys up to and including `*end` only.
-  std::unique_ptr<StateScan> scan_part(std::optional<std::string_view> from, std::optional<std::string_view> to,
-                                       ReadLevel level, std::size_t overlay_max, std::optional<std::string>* end);
+  /// As `scan`, for a reader that takes a part at a time: copies at most `overlay_max` (1 or more)
+  /// of the entries that the engine lacks. If there are more, `*end` is set, and the scan covers
+  /// the keys up to and including `*end` only.
+  std::unique_ptr<StateScan> scan_part(std::optional<std::string_view> from,
+                                       std::optional<std::string_view> to, ReadLevel level,
+                                       std::size_t overlay_max, std::optional<std::string>* end);
 
   /// Entries changed since the last `prepare`, in order of first change.
   [[nodiscard]] std::span<StateEntry* const> dirty() const;
@@ -194,10 +204,11 @@ class StateCache {
   // --- Time, of stores that observe it ---
 
   [[nodiscard]] const KeyLayout& layout() const;
-  /// The latest time ever observed, or KeyLayout::kNoTime. Part of the state: undone, rolled back, committed,
-  /// checkpointed and restored with it.
+  /// The latest time ever observed, or KeyLayout::kNoTime. Part of the state: undone, rolled back,
+  /// committed, checkpointed and restored with it.
   [[nodiscard]] std::int64_t observed_time(ReadLevel level = ReadLevel::kLatest) const;
-  /// Something with this time is about to be put. False: it has expired, which is counted; do not put it.
+  /// Something with this time is about to be put. False: it has expired, which is counted; do not
+  /// put it.
   [[nodiscard]] bool observe(std::int64_t time);
 
   // --- What goes one by one: keys with a time to live, and old versions ---
@@ -224,21 +235,26 @@ class StateCache {
 
   // --- Commit and checkpoint, called by Task ---
 
-  /// Marks an engine key to be logged again with its present value (a tombstone if it has none; of a versioned store: the
-  /// value in effect at that time). Healing: DESIGN.md section 4. No time is observed.
+  /// Marks an engine key to be logged again with its present value (a tombstone if it has none; of
+  /// a versioned store: the value in effect at that time). Healing: DESIGN.md section 4. No time is
+  /// observed.
   void log_again(std::string_view key, Timestamp timestamp_if_absent);
 
-  /// Serialises the dirty entries into a change set, which is in flight until `committed` or `roll_back`. At most one is.
-  /// The span stays valid until the changes are checkpointed or rolled back.
+  /// Serialises the dirty entries into a change set, which is in flight until `committed` or
+  /// `roll_back`. At most one is. The span stays valid until the changes are checkpointed or rolled
+  /// back.
   std::span<const Change> prepare();
   /// The change set in flight is durable in Kafka.
   void committed();
-  /// Drops all that is not committed: dirty entries and the change set in flight take their committed values again.
+  /// Drops all that is not committed: dirty entries and the change set in flight take their
+  /// committed values again.
   void roll_back();
 
-  /// The committed changes the engine lacks: ascending, the latest per key. Valid until `checkpointed`.
+  /// The committed changes the engine lacks: ascending, the latest per key. Valid until
+  /// `checkpointed`.
   std::vector<EngineChange> uncheckpointed();
-  /// What the engine is to erase before the changes that `uncheckpointed` has returned last. Valid until `checkpointed`.
+  /// What the engine is to erase before the changes that `uncheckpointed` has returned last. Valid
+  /// until `checkpointed`.
   [[nodiscard]] std::optional<std::string_view> erase_below() const;
   /// They are in the engine now.
   void checkpointed();
@@ -252,7 +268,8 @@ class StateCache {
   /// Whether the budget is exceeded by entries that only a commit and a checkpoint can free.
   [[nodiscard]] bool wants_checkpoint() const;
   [[nodiscard]] Figures figures() const;
-  /// Entries of the engine (as it estimates them) plus those it lacks, minus those it does not know to be deleted.
+  /// Entries of the engine (as it estimates them) plus those it lacks, minus those it does not know
+  /// to be deleted.
   [[nodiscard]] std::uint64_t approximate_entries() const;
   [[nodiscard]] const ValueOps& ops() const;
 

@@ -39,14 +39,17 @@ class StoreOptions {
   StoreOptions(std::string name) : name_(std::move(name)) {}
   StoreOptions(const char* name) : name_(name) {}
 
-  /// What the store keeps its bytes in; default: `Config::engine`. The same factory may serve many stores.
+  /// What the store keeps its bytes in; default: `Config::engine`. The same factory may serve many
+  /// stores.
   StoreOptions& engine(std::shared_ptr<EngineFactory> factory) {
     engine_ = std::move(factory);
     return *this;
   }
 
-  /// Options that the store's engine alone understands, verbatim: of RocksDB its column family options, such as
-  /// {{"compression", "kLZ4Compression"}}. Unknown or bad ones make App::start throw ConfigError. A TestDriver ignores them.
+  /// Options that the store's engine alone understands, verbatim: of RocksDB its column family
+  /// options, such as
+  /// {{"compression", "kLZ4Compression"}}. Unknown or bad ones make App::start throw ConfigError. A
+  /// TestDriver ignores them.
   StoreOptions& engine_settings(EngineSettings settings) {
     engine_settings_ = std::move(settings);
     return *this;
@@ -113,8 +116,8 @@ class StoreOptions {
 struct WindowStoreOptions {
   /// How long a window is, from its start (inclusive) to its end (exclusive).
   std::chrono::milliseconds size = std::chrono::milliseconds::zero();
-  /// How far the starts of the windows kept reach back from the latest one; not shorter than `size`. For an aggregation
-  /// with a grace period: size + grace at least.
+  /// How far the starts of the windows kept reach back from the latest one; not shorter than
+  /// `size`. For an aggregation with a grace period: size + grace at least.
   std::chrono::milliseconds retention = std::chrono::milliseconds::zero();
   /// A further value for a key and window is kept beside the first, as joins need it.
   bool duplicates = false;

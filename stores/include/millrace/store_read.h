@@ -12,7 +12,8 @@
 
 namespace millrace {
 
-/// What a reader outside the topology asks a task's part of a store for. Owns its bytes: it crosses threads.
+/// What a reader outside the topology asks a task's part of a store for. Owns its bytes: it crosses
+/// threads.
 struct ReadRequest {
   ReadLevel level = ReadLevel::kLatest;
   /// One key, encoded; nullopt: all keys. Required of versioned stores.
@@ -47,12 +48,12 @@ struct ReadPage {
   std::optional<std::string> resume = {};
 };
 
-/// Reads one page on the thread of the cache's task, between records. What it costs the task is bounded: by
-/// `entries_max`, by 1 MiB of keys and values, by 10,000 entries that it passes over, and by a pass over the changes
-/// that the engine lacks. Nothing of the cache changes.
+/// Reads one page on the thread of the cache's task, between records. What it costs the task is
+/// bounded: by `entries_max`, by 1 MiB of keys and values, by 10,000 entries that it passes over,
+/// and by a pass over the changes that the engine lacks. Nothing of the cache changes.
 ///
-/// Entries come in the byte order of their keys; of window and session stores by segment of time (KeyLayout) first. Throws
-/// StoreFailure, and what a serde throws.
+/// Entries come in the byte order of their keys; of window and session stores by segment of time
+/// (KeyLayout) first. Throws StoreFailure, and what a serde throws.
 [[nodiscard]] ReadPage read_page(StateCache& cache, const ReadRequest& request);
 
 }  // namespace millrace

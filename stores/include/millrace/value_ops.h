@@ -15,7 +15,8 @@
 
 namespace millrace {
 
-/// How the untyped state cache handles values of one type. One constant per type, for the life of the process.
+/// How the untyped state cache handles values of one type. One constant per type, for the life of
+/// the process.
 struct ValueOps {
   const std::type_info* type;
   std::size_t size;
@@ -33,8 +34,8 @@ struct ValueOps {
 /// How queries handle keys of one type.
 struct KeyOps {
   const std::type_info* type;
-  /// The encoded key for its text form (text as it is, decimal integers); nullopt if the text is no such key or the
-  /// type has no text form.
+  /// The encoded key for its text form (text as it is, decimal integers); nullopt if the text is no
+  /// such key or the type has no text form.
   std::optional<std::string> (*from_text)(std::string_view text);
 };
 
@@ -61,8 +62,10 @@ std::string value_to_json(const void* value) {
 }
 
 template <class T>
-inline constexpr bool kHasJson = std::same_as<T, std::string> || std::same_as<T, double> || std::integral<T> ||
-                                 requires { requires Serde<T>::kJson; };
+inline constexpr bool kHasJson =
+    std::same_as<T, std::string> || std::same_as<T, double> || std::integral<T> || requires {
+  requires Serde<T>::kJson;
+};
 
 template <class K>
 std::optional<std::string> key_from_text(std::string_view text) {
@@ -85,22 +88,28 @@ std::optional<std::string> key_from_text(std::string_view text) {
 /// The table of T's operations.
 template <Serializable T>
 const ValueOps& value_ops() {
-  static_assert(!detail::kIsView<T>, "a store keeps its values: use a type that owns its bytes, such as std::string");
+  static_assert(!detail::kIsView<T>,
+                "a store keeps its values: use a type that owns its bytes, such as std::string");
   static_assert(std::is_copy_constructible_v<T>, "a store's values must be copyable");
-  static_assert(alignof(T) <= alignof(std::max_align_t), "over-aligned state types are not supported");
+  static_assert(alignof(T) <= alignof(std::max_align_t),
+                "over-aligned state types are not supported");
   static constexpr ValueOps ops{
       &typeid(T),
       sizeof(T),
       alignof(T),
       std::is_trivially_copyable_v<T>,
-      [](const void* value, std::string& out) { Serde<T>::encode(*static_cast<const T*>(value), out); },
+      [](const void* value, std::string& out) {
+        Serde<T>::encode(*static_cast<const T*>(value), out);
+      },
       [](std::string_view bytes, void* where) -> Status {
         auto value = Serde<T>::decode(bytes);
         if (!value) return value.error();
         std::construct_at(static_cast<T*>(where), *std::move(value));
         return {};
       },
-      [](const void* from, void* where) { std::construct_at(static_cast<T*>(where), *static_cast<const T*>(from)); },
+      [](const void* from, void* where) {
+        std::construct_at(static_cast<T*>(where), *static_cast<const T*>(from));
+      },
       [](void* value) { std::destroy_at(static_cast<T*>(value)); },
       detail::kHasJson<T> ? &detail::value_to_json<T> : nullptr,
   };
