@@ -3,9 +3,10 @@
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
-#include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 #include <csignal>
+#include <functional>
+#include <future>
 #include <iostream>
 #include <thread>
 
@@ -24,19 +25,53 @@ constexpr int kExitBadConfiguration = 2;
 // Messages an actor may handle before others get the thread.
 constexpr std::size_t kThroughputMax = 100;
 
-struct ActorSystem {
-  explicit ActorSystem(std::size_t threads) : system(configured(threads)) {}
+// CAF's actor system on a thread of its own. It keeps its logger in thread-local storage and waits
+// at its end until every thread that made or spawned something has let go of it: ended by another
+// thread than it was begun by, it would wait for ever, and any thread may stop an App.
+class ActorSystem {
+ public:
+  using Spawn = std::function<SupervisorHandle(caf::actor_system&)>;
 
-  caf::actor_system_config& configured(std::size_t threads) {
+  ActorSystem(std::size_t threads, const Spawn& spawn) {
+    auto spawned = spawned_.get_future();
+    thread_ = std::thread{[this, threads, &spawn] { run(threads, spawn); }};
+    try {
+      supervisor_ = spawned.get();
+    } catch (...) {
+      thread_.join();
+      throw;
+    }
+  }
+  /// Waits for the actors.
+  ~ActorSystem() {
+    supervisor_ = nullptr;
+    end_.set_value();
+    thread_.join();
+  }
+  ActorSystem(const ActorSystem&) = delete;
+  ActorSystem& operator=(const ActorSystem&) = delete;
+
+  [[nodiscard]] const SupervisorHandle& supervisor() const { return supervisor_; }
+
+ private:
+  void run(std::size_t threads, const Spawn& spawn) try {
+    caf::actor_system_config settings;
     if (threads > 0) settings.set("scheduler.max-threads", threads);
     settings.set("scheduler.max-throughput", kThroughputMax);
     settings.set("scheduler.policy",
                  caf::atom("sharing"));  // An idle service costs next to nothing.
-    return settings;
+    caf::actor_system system{settings};
+    auto end = end_.get_future();
+    spawned_.set_value(spawn(system));
+    end.wait();
+  } catch (...) {
+    spawned_.set_exception(std::current_exception());  // Nothing above throws once it is set.
   }
 
-  caf::actor_system_config settings;
-  caf::actor_system system;
+  std::promise<SupervisorHandle> spawned_;
+  std::promise<void> end_;
+  SupervisorHandle supervisor_;
+  std::thread thread_;
 };
 
 std::string joined(const std::vector<std::string>& lines) {
@@ -79,10 +114,12 @@ struct App::Impl {
       std::sort(drivers.begin(), drivers.end());
       drivers.erase(std::unique(drivers.begin(), drivers.end()), drivers.end());
       if (auto status = (*member)->subscribe(drivers); !status.ok()) throw StatusError(status);
-      system = std::make_unique<ActorSystem>(context->config.threads);
       started = true;
-      supervisor = system->system.spawn<Supervisor>(context, *std::move(member));
-      caf::anon_send(supervisor, start_atom::value);
+      system =
+          std::make_unique<ActorSystem>(context->config.threads, [&](caf::actor_system& actors) {
+            return actors.spawn<Supervisor>(context, *std::move(member));
+          });
+      caf::anon_send(system->supervisor(), start_atom::value);
     } catch (...) {
       gateway.reset();
       release();
@@ -92,7 +129,7 @@ struct App::Impl {
 
   void stop() {
     if (!system) return;
-    caf::anon_send(supervisor, stop_atom::value);
+    caf::anon_send(system->supervisor(), stop_atom::value);
     if (!context->board.wait_for_end(context->config.shutdown_timeout)) {
       context->log.error("not stopped after " +
                          std::to_string(context->config.shutdown_timeout.count()) +
@@ -100,7 +137,6 @@ struct App::Impl {
                          "processed again");
     }
     gateway.reset();
-    supervisor = nullptr;
     context->producer->interrupt();
     system.reset();
     release();
@@ -121,7 +157,6 @@ struct App::Impl {
   std::unique_ptr<Gateway> gateway;
   std::unique_ptr<ActorSystem> system;
   bool started = false;  // Stays so after stop().
-  SupervisorHandle supervisor;
 };
 
 App::App(const Topology& topology, Config config, std::shared_ptr<EmbeddedKafka> embedded)

@@ -54,6 +54,10 @@ MembershipHandle::behavior_type Membership::make_behavior() {
         state.stopped = true;
         state.owned.clear();
         send_commits();  // Answers all of them: nothing is owned.
+        for (auto& read : state.reads)
+          read.promise.deliver(caf::make_error(caf::sec::request_receiver_down));
+        state.reads
+            .clear();  // A promise that is kept keeps this actor, and the system waits for it.
         state.member->close();
         auto promise = make_response_promise<bool>();
         promise.deliver(true);

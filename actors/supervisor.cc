@@ -223,7 +223,7 @@ metrics::Counter& Supervisor::failures_of(TaskId id) const {
 // attempt's number.
 void Supervisor::begin(Entry& entry) {
   entry.ref.attempt = ++state.attempts;
-  entry.phase = Phase::kRestoring;
+  entry.phase = Phase::kCreated;
   entry.running = false;
   entry.handle.reset();
   entry.cancelled = std::make_shared<std::atomic<bool>>(false);
@@ -253,8 +253,8 @@ void Supervisor::begin(Entry& entry) {
 
 void Supervisor::restore(TaskRef ref, const TaskPlan& plan, const CommittedOffsets& committed) {
   Entry* entry = find(ref);
-  if (entry == nullptr) return;
-  if (entry->phase == Phase::kClosing) return closed(ref);
+  if (entry == nullptr) return;  // Closed meanwhile.
+  entry->phase = Phase::kRestoring;
   auto what =
       std::make_shared<const RestoreRequest>(RestoreRequest{plan, *committed, entry->cancelled});
   auto idlest = std::min_element(state.restorers.begin(), state.restorers.end(),
@@ -351,7 +351,9 @@ void Supervisor::close(const std::vector<TaskId>& ids, bool flush) {
     state.app->directory.remove(id);
     if (phase == Phase::kRestoring) {
       *entry.cancelled = true;  // Its answer closes it.
-    } else if (phase == Phase::kWaiting || phase == Phase::kFailed) {
+    } else if (phase == Phase::kCreated || phase == Phase::kWaiting || phase == Phase::kFailed) {
+      // Nothing is open. Membership's answer is not waited for: while a join is under way it reads
+      // nothing, and the join may wait for this.
       at_once.push_back(entry.ref);
     } else {
       send(*entry.handle, drain_atom::value);

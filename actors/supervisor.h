@@ -22,7 +22,8 @@ namespace millrace {
 struct SupervisorState {
   /// Where an attempt at a task stands. The states that users see are on the StatusBoard.
   enum class Phase : std::uint8_t {
-    kRestoring,  // Membership or the restorer has it.
+    kCreated,    // Membership reads its commit point.
+    kRestoring,  // The restorer has it.
     kFailed,     // It could not be restored: no actor, and nobody owes an answer.
     kActive,     // The task actor lives.
     kWaiting,    // It failed; the next attempt is due later.

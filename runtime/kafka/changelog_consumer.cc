@@ -10,7 +10,7 @@
 namespace millrace {
 namespace {
 
-constexpr int kQueryTimeoutMs = 5'000;
+constexpr int kQueryTimeoutMs = 1'000;  // Asked again; a cancelled restore ends in between.
 constexpr int kDrainWaitMs = 100;  // Also how soon a cancelled restore stops.
 constexpr std::chrono::milliseconds kStableEndPause{50};
 

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "millrace/millrace.h"
+
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+
+#include <boost/test/unit_test.hpp>
+#include <chrono>
+#include <future>
+#include <memory>
+
+#include "runtime/kafka/embedded_broker.h"
+#include "tests/stores/engine_model.h"
+
+namespace millrace::testing {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr std::int16_t kOffsetFetch = 9;
+
+BOOST_AUTO_TEST_SUITE(app_stop)
+
+// A revocation waits for its tasks to close, and so does a stop. A task whose commit point is still
+// being read has nothing open.
+BOOST_AUTO_TEST_CASE(an_app_ends_while_its_commit_points_cannot_be_read) {
+  const TemporaryDirectory directory;
+  const auto kafka = std::make_shared<EmbeddedKafka>();
+  kafka->create_topic("words", 2);
+  Config config;
+  config.application_id = "count";
+  config.bootstrap_servers = kafka->bootstrap_servers();
+  config.state_dir = directory.path();
+  Topology topology;
+  topology.stream(Topic<std::string, std::string>{"words"}).group_by_key().count("counts");
+  App app{topology, config, kafka};
+  // Enough for minutes.
+  for (int i = 0; i < 3000; ++i) {
+    rd_kafka_mock_push_request_errors(kafka->broker().mock(), kOffsetFetch, 1,
+                                      RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS);
+  }
+  app.start();
+  BOOST_REQUIRE(app.wait_for(AppState::kRestoring, seconds{30}));
+  const auto stopped = std::async(std::launch::async, [&] { app.stop(); });
+  BOOST_TEST(app.wait_for(AppState::kStopped, seconds{30}));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace millrace::testing
