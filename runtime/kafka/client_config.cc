@@ -153,7 +153,13 @@ std::string_view to_string(ClientRole role) {
 }
 
 void KafkaContext::log(int level, std::string_view facility, std::string_view text) const {
+  const std::lock_guard lock{log_mutex_};
   if (log_) log_(level, facility, text);
+}
+
+void KafkaContext::silence() {
+  const std::lock_guard lock{log_mutex_};
+  log_ = nullptr;
 }
 
 void KafkaContext::remember(Status error) {

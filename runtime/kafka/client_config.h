@@ -40,6 +40,9 @@ class KafkaContext {
 
   void log(int level, std::string_view facility, std::string_view text) const;
 
+  /// Logs nothing from now on: of a client that outlives what it logged to.
+  void silence();
+
   /// Remembers an error that librdkafka reports apart from any call (authentication, TLS, DNS).
   void remember(Status error);
 
@@ -53,7 +56,8 @@ class KafkaContext {
   void* const owner;
 
  private:
-  const KafkaLog log_;
+  mutable std::mutex log_mutex_;
+  KafkaLog log_;  // Guarded by log_mutex_.
   mutable std::mutex mutex_;
   Status last_error_;
 };

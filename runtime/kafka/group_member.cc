@@ -50,6 +50,7 @@ std::vector<TopicPartition> partitions_of(const rd_kafka_topic_partition_list_t*
 
 void keep_for_ever(KafkaClient client, std::unique_ptr<Joins> joins) {
   using Kept = std::pair<KafkaClient, std::unique_ptr<Joins>>;
+  client.context().silence();  // Its threads go on when the App that it logged to has gone.
   static std::mutex mutex;
   static auto* const kept =
       new std::vector<Kept>;  // Not destroyed at the end of the process either.
