@@ -79,6 +79,7 @@ struct AppContext {
 
   // Guarded by the mutex.
   std::mutex state_directory_mutex;
+  std::mutex backup_mutex;  ///< Held by a backup while it writes.
   std::optional<StateDirectory> state_directory;
 };
 

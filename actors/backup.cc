@@ -34,6 +34,11 @@ std::vector<std::pair<TaskId, TaskHandle>> tasks_to_save(const AppContext& app) 
     }
     tasks.emplace_back(id, *std::move(task));
   }
+  if (tasks.empty() && state != AppState::kRunning) {
+    throw BackupError(BackupProblem::kNotReady,
+                      "no backup: the app is " + std::string{to_string(state)} +
+                          " and has no tasks at present; wait until it is RUNNING");
+  }
   return tasks;
 }
 
@@ -110,8 +115,10 @@ Result<TaskBackup> save(const std::pair<TaskId, TaskHandle>& task,
     saved.task = to_string(id);
     const CommitPoint& point = running->commit_point();
     for (const auto& store : running->plan().stores) {
-      saved.changelog_positions[to_string(store.changelog)] =
-          point.changelog_ends.at(store.changelog.topic);
+      // Without a changelog a store begins empty wherever it begins.
+      const auto end = point.changelog_ends.find(store.changelog.topic);
+      if (end != point.changelog_ends.end())
+        saved.changelog_positions[to_string(store.changelog)] = end->second;
     }
     for (const auto& input : running->plan().inputs) {
       saved.source_offsets[to_string(input)] = point.sources.at(input.topic);
@@ -139,6 +146,8 @@ BackupProblem problem_of(const Status& status) {
 BackupReport make_backup(AppContext& app, const fs::path& directory,
                          const BackupListener& listener) {
   const auto tasks = tasks_to_save(app);
+  // One after the other: the second into the same directory finds it in use.
+  const std::lock_guard lock{app.backup_mutex};
   std::error_code error;
   const fs::path absolute = fs::absolute(directory, error);
   if (error) not_writable(directory, error.message());

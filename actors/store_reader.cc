@@ -55,6 +55,9 @@ Status absent(const AppContext& app, const std::string& store, TaskId id) {
   if (!app.board.was_assigned()) {
     return Status::unavailable(about(app, store, task + " is not assigned yet; ask again"));
   }
+  if (app.board.app_state() == AppState::kRebalancing) {
+    return Status::unavailable(about(app, store, task + " is not here at present; ask again"));
+  }
   return Status::fenced(about(app, store, task + " belongs to another instance; ask there"));
 }
 
@@ -162,6 +165,9 @@ Result<std::vector<std::int32_t>> partitions_to_read(AppContext& app, const std:
     if (id.subtopology != part) continue;
     if (!app.directory.find(id)) return absent(app, store, id);
     partitions.push_back(id.partition);
+  }
+  if (partitions.empty() && app.board.app_state() == AppState::kRebalancing) {
+    return Status::unavailable(about(app, store, "no partition is here at present; ask again"));
   }
   return partitions;
 }

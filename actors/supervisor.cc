@@ -101,6 +101,11 @@ void Supervisor::on_tick() {
       this,
       std::clamp(state.app->config.state_cleanup_delay, kCleanupIntervalMin, kCleanupInterval),
       tick_atom::value);
+  // What is lost while no broker answers has not moved to anybody yet.
+  if (state.rebalancing) {
+    state.cleaner.emplace(state.app->config.state_cleanup_delay, state.app->clock);
+    return;
+  }
   std::set<std::string> owned;
   for (const auto& [id, entry] : state.tasks) owned.insert(to_string(id));
   for (const TaskId id : state.unclosed) owned.insert(to_string(id));

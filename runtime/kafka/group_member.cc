@@ -217,6 +217,9 @@ Result<std::vector<CommittedOffset>> GroupMember::committed(
 void GroupMember::close() {
   if (closed_ || !client_) return;
   closed_ = true;
+  // librdkafka answers rebalances that nobody has taken, and waits for ever for the answer to one
+  // that was.
+  if (rebalance_) static_cast<void>(answer_revoked());
   rd_kafka_consumer_close(client_.get());
 }
 

@@ -8,8 +8,10 @@
 #include <chrono>
 #include <future>
 #include <memory>
+#include <thread>
 
 #include "runtime/kafka/embedded_broker.h"
+#include "runtime/kafka/producer.h"
 #include "tests/stores/engine_model.h"
 
 namespace millrace::testing {
@@ -43,6 +45,39 @@ BOOST_AUTO_TEST_CASE(an_app_ends_while_its_commit_points_cannot_be_read) {
   BOOST_REQUIRE(app.wait_for(AppState::kRestoring, seconds{30}));
   const auto stopped = std::async(std::launch::async, [&] { app.stop(); });
   BOOST_TEST(app.wait_for(AppState::kStopped, seconds{30}));
+}
+
+// The session ends while the tasks wait for a commit that cannot come: the group's news of it finds
+// an app that is being stopped.
+BOOST_AUTO_TEST_CASE(an_app_ends_when_it_is_stopped_without_a_broker_and_with_work_in_hand) {
+  const TemporaryDirectory directory;
+  const auto kafka = std::make_shared<EmbeddedKafka>();
+  kafka->create_topic("words", 2);
+  Config config;
+  config.application_id = "count";
+  config.bootstrap_servers = kafka->bootstrap_servers();
+  config.state_dir = directory.path();
+  config.commit_interval = std::chrono::minutes{10};
+  config.kafka = {{"session.timeout.ms", "6000"}, {"heartbeat.interval.ms", "1000"}};
+  Topology topology;
+  topology.stream(Topic<std::string, std::string>{"words"}).group_by_key().count("counts");
+  App app{topology, config, kafka};
+  app.start();
+  BOOST_REQUIRE(app.wait_for(AppState::kRunning, seconds{30}));
+  {
+    const auto producer = std::move(*Producer::create(config, {}));
+    const auto tracker = producer->new_tracker();
+    const auto topic = *producer->topic("words");
+    BOOST_REQUIRE(producer->produce(topic, 0, "a", "1", {}, nullptr, tracker.get()).ok());
+    BOOST_REQUIRE(producer->await(*tracker, seconds{30}).ok());
+  }
+  const auto counts = app.store<std::string, std::int64_t>("counts");
+  while (!counts.get("a")) std::this_thread::yield();
+  rd_kafka_mock_broker_set_down(kafka->broker().mock(), 1);
+  const auto stopped = std::async(std::launch::async, [&] { app.stop(); });
+  BOOST_TEST((stopped.wait_for(seconds{60}) == std::future_status::ready));
+  // Whatever was wrong, the test ends.
+  rd_kafka_mock_broker_set_up(kafka->broker().mock(), 1);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
