@@ -2,6 +2,9 @@
 //
 // What all tasks of a process hold together.
 #include <rocksdb/cache.h>
+#if __has_include(<rocksdb/advanced_cache.h>)  // Where RocksDB 9 defines the cache.
+#include <rocksdb/advanced_cache.h>
+#endif
 #include <rocksdb/table.h>
 #include <rocksdb/write_buffer_manager.h>
 
