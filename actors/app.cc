@@ -114,11 +114,11 @@ struct App::Impl {
       std::sort(drivers.begin(), drivers.end());
       drivers.erase(std::unique(drivers.begin(), drivers.end()), drivers.end());
       if (auto status = (*member)->subscribe(drivers); !status.ok()) throw StatusError(status);
-      started = true;
       system =
           std::make_unique<ActorSystem>(context->config.threads, [&](caf::actor_system& actors) {
             return actors.spawn<Supervisor>(context, *std::move(member));
           });
+      started = true;
       caf::anon_send(system->supervisor(), start_atom::value);
     } catch (...) {
       gateway.reset();
@@ -156,7 +156,7 @@ struct App::Impl {
   std::unique_ptr<metrics::ProcessMetrics> process;
   std::unique_ptr<Gateway> gateway;
   std::unique_ptr<ActorSystem> system;
-  bool started = false;  // Stays so after stop().
+  bool started = false;  // Stays so after stop(); a start that has failed may be tried again.
 };
 
 App::App(const Topology& topology, Config config, std::shared_ptr<EmbeddedKafka> embedded)

@@ -72,15 +72,14 @@ struct AppContext {
   std::uint64_t cluster = 0;
   std::shared_ptr<EngineFactory> engine;
   std::unique_ptr<Producer> producer;
-  std::size_t producer_queue_high =
-      0;  // Tasks take no records while more than this wait to be sent.
+  // Tasks take no records while more than this wait to be sent.
+  std::size_t producer_queue_high = 0;
   std::unique_ptr<KafkaSink> sink;
   std::unique_ptr<DataConsumer> data;
 
-  // Guarded by the mutex.
-  std::mutex state_directory_mutex;
   std::mutex backup_mutex;  ///< Held by a backup while it writes.
-  std::optional<StateDirectory> state_directory;
+  std::mutex state_directory_mutex;
+  std::optional<StateDirectory> state_directory;  ///< Guarded by state_directory_mutex.
 };
 
 }  // namespace millrace

@@ -30,13 +30,13 @@ struct HttpOptions {
   /// Bounds the request line, and again the header fields; more is answered 431.
   std::size_t header_bytes_max = 8192;
   std::size_t body_bytes_max = std::size_t{1} << 20U;  ///< More is answered 413.
-  std::size_t connections_max =
-      256;  ///< Of more, the one that has waited longest for a request is closed.
+  /// Of more, the one that has waited longest for a request is closed.
+  std::size_t connections_max = 256;
 
   /// For the whole header of a request, from the connection or from its first byte on a kept one.
   std::chrono::milliseconds header_timeout{5'000};
-  std::chrono::milliseconds idle_timeout{
-      30'000};  ///< Between requests; also for sending an answer.
+  /// Between requests; also for sending an answer.
+  std::chrono::milliseconds idle_timeout{30'000};
   /// For reading a body, and for the handler to respond.
   std::chrono::milliseconds request_timeout{10'000};
 

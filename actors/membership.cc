@@ -10,8 +10,8 @@ namespace millrace {
 namespace {
 
 constexpr std::chrono::milliseconds kPollWait{10};  // Also how long a message may wait.
-constexpr std::chrono::milliseconds kRetryPause{
-    100};  // Between attempts whose outcome is not definite.
+// Between attempts whose outcome is not definite.
+constexpr std::chrono::milliseconds kRetryPause{100};
 constexpr std::chrono::milliseconds kOffsetsTimeout{5'000};
 
 }  // namespace
@@ -56,8 +56,8 @@ MembershipHandle::behavior_type Membership::make_behavior() {
         send_commits();  // Answers all of them: nothing is owned.
         for (auto& read : state.reads)
           read.promise.deliver(caf::make_error(caf::sec::request_receiver_down));
-        state.reads
-            .clear();  // A promise that is kept keeps this actor, and the system waits for it.
+        // A promise that is kept keeps this actor, and the system waits for it.
+        state.reads.clear();
         state.member->close();
         auto promise = make_response_promise<bool>();
         promise.deliver(true);

@@ -149,15 +149,6 @@ void throw_typed(const Error& error) {
            ChangelogPartitionMismatchError, StatusError>(error);
 }
 
-std::size_t producer_queue_max(const Config& config) {
-  std::size_t messages = 0;
-  for (const auto& [name, value] : client_properties(config, ClientRole::kProducer)) {
-    if (name == "queue.buffering.max.messages")
-      std::from_chars(value.data(), value.data() + value.size(), messages);
-  }
-  return messages;
-}
-
 void create_changelogs(AppContext& app, TopicAdmin& admin, const std::vector<TopicSpec>& missing) {
   for (const auto& topic : missing) {
     auto created = admin.create_topic(topic, kAnswerTimeout);
@@ -238,7 +229,9 @@ void start_up(AppContext& app, EmbeddedKafka* embedded) {
   auto producer = Producer::create(app.config, app.log.for_kafka());
   if (!producer) throw StatusError(producer.error());
   app.producer = *std::move(producer);
-  app.producer_queue_high = producer_queue_max(app.config) / 2;
+  const auto queue_max =
+      number_property(app.config, ClientRole::kProducer, "queue.buffering.max.messages");
+  app.producer_queue_high = static_cast<std::size_t>(queue_max) / 2;
   auto counts = cluster.topics();
   for (const auto& topic : missing) counts[topic.name] = topic.partitions;
   app.sink = std::make_unique<KafkaSink>(*app.producer, std::move(counts));

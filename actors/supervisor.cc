@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <caf/send.hpp>
-#include <charconv>
 #include <thread>
 
 #include "actors/committer.h"
@@ -35,12 +34,8 @@ constexpr std::chrono::milliseconds kCleanupIntervalMin{100};
 // How long others take at most, as a rule, to give up what the group has decided to move: they hear
 // of it with a heartbeat, and so does the new member.
 std::chrono::milliseconds settle_time(const Config& config) {
-  std::int64_t heartbeat_ms = 3'000;
-  for (const auto& [name, value] : client_properties(config, ClientRole::kMembership)) {
-    if (name == "heartbeat.interval.ms")
-      std::from_chars(value.data(), value.data() + value.size(), heartbeat_ms);
-  }
-  return std::chrono::milliseconds{2 * heartbeat_ms};
+  return std::chrono::milliseconds{
+      2 * number_property(config, ClientRole::kMembership, "heartbeat.interval.ms")};
 }
 
 // Failures that another attempt cannot mend.

@@ -31,7 +31,7 @@ struct SupervisorState {
   };
   struct Entry {
     TaskRef ref;
-    Phase phase = Phase::kRestoring;
+    Phase phase = Phase::kCreated;
     TopicPartition driver;
     std::uint64_t epoch = 0;
     std::shared_ptr<std::atomic<bool>> cancelled;  // Of the restore.
@@ -64,8 +64,8 @@ struct SupervisorState {
   metrics::Counter* rebalances = nullptr;
   std::mt19937_64 random{std::random_device{}()};
   std::optional<StateCleaner> cleaner;
-  std::set<TaskId>
-      unclosed;  // Tasks that did not close in time: their files may be in use for ever.
+  // Tasks that did not close in time: their files may be in use for ever.
+  std::set<TaskId> unclosed;
   Status error;  // Why the app stops, if not because it was asked to.
 };
 

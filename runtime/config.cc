@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <utility>
 
 #include "runtime/config_source.h"
 #include "runtime/config_table.h"
+#include "runtime/kafka/client_config.h"
 #include "runtime/kafka/property_rules.h"
 #include "runtime/suggestion.h"
 
@@ -71,14 +71,8 @@ std::string property(const Config& config, const std::string& name) {
 // Both are milliseconds and have passed librdkafka's own checks. A member that is heard of less
 // often than its session lasts is thrown out again and again.
 void check_session(const Config& config, std::vector<std::string>& problems) {
-  const auto millis = [&](const std::string& name, std::int64_t otherwise) {
-    const std::string text = property(config, name);
-    std::int64_t value = otherwise;
-    std::from_chars(text.data(), text.data() + text.size(), value);
-    return value;
-  };
-  const std::int64_t session = millis("session.timeout.ms", 45'000);
-  const std::int64_t heartbeat = millis("heartbeat.interval.ms", 3'000);
+  const auto session = number_property(config, ClientRole::kMembership, "session.timeout.ms");
+  const auto heartbeat = number_property(config, ClientRole::kMembership, "heartbeat.interval.ms");
   if (session > heartbeat) return;
   problems.push_back(
       "kafka.session.timeout.ms = " + std::to_string(session) +

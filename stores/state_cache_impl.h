@@ -28,8 +28,6 @@ inline std::uint64_t hash_of(std::string_view key) { return XXH3_64bits(key.data
 struct StateCache::Impl {
   // Index slot, ring slot and allocator overhead of an entry, for the budget.
   static constexpr std::size_t kEntryOverheadBytes = 40;
-  // Of engine values: see timestamp_of().
-  static constexpr std::size_t kTimestampBytes = KeyLayout::kTimestampBytes;
 
   // A hash is spread already: the map needs no second one.
   struct SpreadHash {
@@ -196,7 +194,8 @@ struct StateCache::Impl {
     set_present(entry, false);
     if (!engine_value) return;
     entry.timestamp_ = timestamp_of(*engine_value);
-    const auto status = ops.decode(engine_value->substr(kTimestampBytes), entry.storage_);
+    const auto status =
+        ops.decode(engine_value->substr(KeyLayout::kTimestampBytes), entry.storage_);
     if (!status.ok()) throw StoreFailure(undecodable(entry, status.message()));
     set_present(entry, true);
     set_heap_bytes(entry, engine_value->size());
@@ -409,10 +408,20 @@ struct StateCache::Impl {
     MergedScan::Item item{std::string{entry.key()}, change.timestamp, false, nullptr};
     if (change.deleted || over(change.timestamp)) return item;
     item.value = std::make_unique_for_overwrite<char[]>(ops.size);
-    const auto status = ops.decode(change.engine_value.substr(kTimestampBytes), item.value.get());
+    const auto status =
+        ops.decode(change.engine_value.substr(KeyLayout::kTimestampBytes), item.value.get());
     if (!status.ok()) throw StoreFailure(undecodable(entry, status.message()));
     item.present = true;
     return item;
+  }
+
+  // What the engine has within [from, to], under `overlay`.
+  std::unique_ptr<StateScan> merged(std::vector<MergedScan::Item> overlay,
+                                    std::optional<std::string_view> from,
+                                    std::optional<std::string_view> to) const {
+    auto scan = engine.scan(store, from, to);
+    if (!scan) throw StoreFailure(scan.error());
+    return std::make_unique<MergedScan>(ops, std::move(overlay), *std::move(scan), live_from);
   }
 
   // Entries within [from, to] of which the engine lacks what a reader of `level` sees, each once.

@@ -36,10 +36,7 @@ std::unique_ptr<StateScan> StateCache::scan(std::optional<std::string_view> from
     std::sort(overlay.begin(), overlay.end(),
               [](const auto& a, const auto& b) { return a.key < b.key; });
   }
-  auto engine_scan = my.engine.scan(my.store, from, to);
-  if (!engine_scan) throw StoreFailure(engine_scan.error());
-  return std::make_unique<MergedScan>(my.ops, std::move(overlay), *std::move(engine_scan),
-                                      my.live_from);
+  return my.merged(std::move(overlay), from, to);
 }
 
 std::optional<EncodedEntry> StateCache::read(std::string_view key, ReadLevel level) {
@@ -89,10 +86,7 @@ std::unique_ptr<StateScan> StateCache::scan_part(std::optional<std::string_view>
     overlay.push_back(level == ReadLevel::kLatest ? my.overlay_item(*entry)
                                                   : my.committed_item(*entry));
   }
-  auto engine_scan = my.engine.scan(my.store, from, to);
-  if (!engine_scan) throw StoreFailure(engine_scan.error());
-  return std::make_unique<MergedScan>(my.ops, std::move(overlay), *std::move(engine_scan),
-                                      my.live_from);
+  return my.merged(std::move(overlay), from, to);
 }
 
 }  // namespace millrace

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "runtime/kafka/error_map.h"
 #include "runtime/kafka/property_rules.h"
@@ -190,6 +191,22 @@ Properties client_properties(const Config& config, ClientRole role,
   }
   add_owned(properties, config, role, transactional_id);
   return properties;
+}
+
+std::int64_t number_property(const Config& config, ClientRole role, const std::string& name) {
+  std::int64_t number = 0;
+  const auto set = [&](std::string_view text) {
+    std::from_chars(text.data(), text.data() + text.size(), number);
+  };
+  const ConfPtr defaults{rd_kafka_conf_new()};
+  std::array<char, 32> text{};
+  std::size_t size = text.size();
+  rd_kafka_conf_get(defaults.get(), name.c_str(), text.data(), &size);
+  set(text.data());
+  for (const auto& [known, value] : client_properties(config, role)) {
+    if (known == name) set(value);  // The last counts, as for librdkafka.
+  }
+  return number;
 }
 
 Result<KafkaClient> create_client(const Config& config, ClientOptions options) {

@@ -102,6 +102,11 @@ class KafkaClient {
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> client_properties(
     const Config& config, ClientRole role, std::string_view transactional_id = {});
 
+/// What a client of `role` has for a property that is a number: as set, else librdkafka's default,
+/// also where what is set is no number.
+[[nodiscard]] std::int64_t number_property(const Config& config, ClientRole role,
+                                           const std::string& name);
+
 /// Makes a client. Does not wait for a broker. kInvalidArgument for a property librdkafka refuses.
 [[nodiscard]] Result<KafkaClient> create_client(const Config& config, ClientOptions options);
 

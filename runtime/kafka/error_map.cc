@@ -259,4 +259,8 @@ bool is_unknown_topic(rd_kafka_resp_err_t error) {
          error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
 }
 
+bool is_forbidden_group(rd_kafka_resp_err_t error) {
+  return error == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+}
+
 }  // namespace millrace

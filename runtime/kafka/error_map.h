@@ -69,4 +69,7 @@ enum class TransactionMove : std::uint8_t {
 /// True if the topic or partition does not exist (or may not be seen).
 [[nodiscard]] bool is_unknown_topic(rd_kafka_resp_err_t error);
 
+/// True if the principal may not be a member of the group: no attempt to join will succeed.
+[[nodiscard]] bool is_forbidden_group(rd_kafka_resp_err_t error);
+
 }  // namespace millrace

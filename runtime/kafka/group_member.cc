@@ -126,7 +126,7 @@ GroupEvent GroupMember::poll(std::chrono::milliseconds timeout) {
       if (!kafka_fatal_status(client_.get(), "group membership").ok()) {
         result.kind = GroupEvent::Kind::kFatal;
         result.error = kafka_fatal_status(client_.get(), "group membership");
-      } else if (error == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
+      } else if (is_forbidden_group(error)) {
         // librdkafka would ask again for ever, and the instance wait for an assignment.
         result.kind = GroupEvent::Kind::kFatal;
       } else {

@@ -42,6 +42,20 @@ std::string value_in(rd_kafka_t* client, const char* property) {
 
 BOOST_AUTO_TEST_SUITE(kafka_client_config)
 
+BOOST_AUTO_TEST_CASE(a_number_is_the_one_that_is_set_or_else_the_default) {
+  Config config = bank();
+  const auto heartbeat = [&] {
+    return number_property(config, ClientRole::kMembership, "heartbeat.interval.ms");
+  };
+  BOOST_TEST(heartbeat() == 3'000);  // librdkafka's.
+  BOOST_TEST(number_property(config, ClientRole::kProducer, "queue.buffering.max.messages") ==
+             500'000);  // Ours.
+  config.kafka["heartbeat.interval.ms"] = "1000";
+  BOOST_TEST(heartbeat() == 1'000);
+  config.kafka["heartbeat.interval.ms"] = "soon";  // A problem of its own; see Config::problems().
+  BOOST_TEST(heartbeat() == 3'000);
+}
+
 BOOST_AUTO_TEST_CASE(each_role_has_its_properties) {
   const Config config = bank();
   auto membership = in_force(config, ClientRole::kMembership);
