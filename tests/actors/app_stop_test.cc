@@ -21,20 +21,27 @@ using std::chrono::seconds;
 
 constexpr std::int16_t kOffsetFetch = 9;
 
-BOOST_AUTO_TEST_SUITE(app_stop)
+// Counts words by an embedded broker.
+struct WordCount {
+  WordCount() {
+    kafka->create_topic("words", 2);
+    config.application_id = "count";
+    config.bootstrap_servers = kafka->bootstrap_servers();
+    config.state_dir = directory.path();
+    topology.stream(Topic<std::string, std::string>{"words"}).group_by_key().count("counts");
+  }
+
+  const TemporaryDirectory directory;
+  const std::shared_ptr<EmbeddedKafka> kafka = std::make_shared<EmbeddedKafka>();
+  Config config;
+  Topology topology;
+};
+
+BOOST_FIXTURE_TEST_SUITE(app_stop, WordCount)
 
 // A revocation waits for its tasks to close, and so does a stop. A task whose commit point is still
 // being read has nothing open.
 BOOST_AUTO_TEST_CASE(an_app_ends_while_its_commit_points_cannot_be_read) {
-  const TemporaryDirectory directory;
-  const auto kafka = std::make_shared<EmbeddedKafka>();
-  kafka->create_topic("words", 2);
-  Config config;
-  config.application_id = "count";
-  config.bootstrap_servers = kafka->bootstrap_servers();
-  config.state_dir = directory.path();
-  Topology topology;
-  topology.stream(Topic<std::string, std::string>{"words"}).group_by_key().count("counts");
   App app{topology, config, kafka};
   // Enough for minutes.
   for (int i = 0; i < 3000; ++i) {
@@ -50,17 +57,8 @@ BOOST_AUTO_TEST_CASE(an_app_ends_while_its_commit_points_cannot_be_read) {
 // The session ends while the tasks wait for a commit that cannot come: the group's news of it finds
 // an app that is being stopped.
 BOOST_AUTO_TEST_CASE(an_app_ends_when_it_is_stopped_without_a_broker_and_with_work_in_hand) {
-  const TemporaryDirectory directory;
-  const auto kafka = std::make_shared<EmbeddedKafka>();
-  kafka->create_topic("words", 2);
-  Config config;
-  config.application_id = "count";
-  config.bootstrap_servers = kafka->bootstrap_servers();
-  config.state_dir = directory.path();
   config.commit_interval = std::chrono::minutes{10};
   config.kafka = {{"session.timeout.ms", "6000"}, {"heartbeat.interval.ms", "1000"}};
-  Topology topology;
-  topology.stream(Topic<std::string, std::string>{"words"}).group_by_key().count("counts");
   App app{topology, config, kafka};
   app.start();
   BOOST_REQUIRE(app.wait_for(AppState::kRunning, seconds{30}));
