@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <random>
 #include <system_error>
 #include <utility>
 
@@ -19,12 +20,14 @@ namespace fs = std::filesystem;
 
 constexpr const char* kLockName = "LOCK";
 constexpr const char* kVersionName = "VERSION";
-constexpr const char* kNewVersionName = "VERSION.new";
+constexpr const char* kInstanceName = "INSTANCE";
+constexpr std::string_view kNewSuffix = ".new";
+constexpr std::size_t kInstanceDigits = 16;
 constexpr std::string_view kDiscardedPrefix = "discarded.";
 constexpr std::string_view kVersionWord = "millrace ";
 constexpr int kVersion = 1;
 constexpr std::size_t kNameBytesMax = 249;  // As Kafka's topic names.
-constexpr std::size_t kVersionBytesMax = 1024;
+constexpr std::size_t kFileBytesMax = 1024;  // Of VERSION and INSTANCE.
 
 Status failed(const std::string& what, const fs::path& path, int error) {
   const std::string text = "cannot " + what + " '" + path.string() +
@@ -169,23 +172,10 @@ Result<StateDirectory> StateDirectory::open(const fs::path& state_dir,
 
 Status StateDirectory::check_version(const std::string& application_id) const {
   const fs::path path = path_ / kVersionName;
-  // Opening a FIFO would wait for a writer.
-  const FileDescriptor file{
-      ::openat(directory_.get(), kVersionName, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
-  if (!file.valid()) {
-    return errno == ENOENT ? write_version(application_id) : failed("open", path, errno);
-  }
-  struct stat kind {};
-  if (::fstat(file.get(), &kind) != 0) return failed("examine", path, errno);
-  if (!S_ISREG(kind.st_mode)) {
-    return Status::invalid_argument("'" + path.string() +
-                                    "' is not a regular file and was not made by Millrace; remove "
-                                    "it, or set another state_dir");
-  }
-  std::array<char, kVersionBytesMax> bytes{};
-  const ssize_t size = ::read(file.get(), bytes.data(), bytes.size());
-  if (size < 0) return failed("read", path, errno);
-  const std::string_view text{bytes.data(), static_cast<std::size_t>(size)};
+  const auto content = read_file(kVersionName);
+  if (!content) return content.error();
+  if (!content->has_value()) return write_version(application_id);
+  const std::string_view text = **content;
 
   int version = 0;
   const char* const end = text.data() + text.size();
@@ -217,23 +207,68 @@ Status StateDirectory::write_version(const std::string& application_id) const {
   const auto names = names_in(path_);
   if (!names) return names.error();
   for (const std::string& name : *names) {
-    if (name == kLockName || name == kNewVersionName) continue;
+    if (name == kLockName || name == std::string{kVersionName} + std::string{kNewSuffix}) continue;
     return Status::invalid_argument("'" + path_.string() + "' (setting state_dir) holds '" + name +
                                     "' but no file VERSION: it is not a directory of Millrace");
   }
 
-  const std::string text =
-      std::string{kVersionWord} + std::to_string(kVersion) + "\n" + application_id + "\n";
-  const FileDescriptor file{::openat(directory_.get(), kNewVersionName,
+  return write_file(kVersionName, std::string{kVersionWord} + std::to_string(kVersion) + "\n" +
+                                      application_id + "\n");
+}
+
+Result<std::string> StateDirectory::instance_id() const {
+  auto known = read_file(kInstanceName);
+  if (!known) return known.error();
+  if (!known->has_value()) {
+    std::random_device random;
+    std::string id;
+    while (id.size() < kInstanceDigits) id += "0123456789abcdef"[random() % 16];
+    if (auto status = write_file(kInstanceName, id + "\n"); !status.ok()) return status;
+    return id;
+  }
+  const std::string id = (**known).substr(0, kInstanceDigits);
+  if (id.size() == kInstanceDigits && id.find_first_not_of("0123456789abcdef") == id.npos &&
+      **known == id + "\n") {
+    return id;
+  }
+  return Status::invalid_argument("'" + (path_ / kInstanceName).string() +
+                                  "' is damaged; remove it: a new one is made at the next start");
+}
+
+Result<std::optional<std::string>> StateDirectory::read_file(const char* name) const {
+  const fs::path path = path_ / name;
+  // Opening a FIFO would wait for a writer.
+  const FileDescriptor file{
+      ::openat(directory_.get(), name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
+  if (!file.valid()) {
+    if (errno == ENOENT) return std::optional<std::string>{};
+    return failed("open", path, errno);
+  }
+  struct stat kind {};
+  if (::fstat(file.get(), &kind) != 0) return failed("examine", path, errno);
+  if (!S_ISREG(kind.st_mode)) {
+    return Status::invalid_argument("'" + path.string() +
+                                    "' is not a regular file and was not made by Millrace; remove "
+                                    "it, or set another state_dir");
+  }
+  std::array<char, kFileBytesMax> bytes{};
+  const ssize_t size = ::read(file.get(), bytes.data(), bytes.size());
+  if (size < 0) return failed("read", path, errno);
+  return std::optional<std::string>{std::in_place, bytes.data(), static_cast<std::size_t>(size)};
+}
+
+Status StateDirectory::write_file(const std::string& name, const std::string& text) const {
+  const std::string temporary = name + std::string{kNewSuffix};
+  const FileDescriptor file{::openat(directory_.get(), temporary.c_str(),
                                      O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
                                      S_IRUSR | S_IWUSR)};
   // The new name must not become durable before the content.
   if (!file.valid() ||
       ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
       ::fsync(file.get()) != 0 ||
-      ::renameat(directory_.get(), kNewVersionName, directory_.get(), kVersionName) != 0 ||
+      ::renameat(directory_.get(), temporary.c_str(), directory_.get(), name.c_str()) != 0 ||
       ::fsync(directory_.get()) != 0) {
-    return failed("write", path_ / kVersionName, errno);
+    return failed("write", path_ / name, errno);
   }
   return {};
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@ namespace millrace {
 ///   <state_dir>/<application_id>/LOCK          held while this object lives; the owner's process
 ///   id
 ///                                VERSION       "millrace 1\n<application_id>\n"
+///                                INSTANCE      what tells this instance from others, for ever
 ///                                0_3/rocksdb/  a task's engine
 ///                                discarded.*   on its way out
 ///
@@ -36,6 +38,10 @@ class StateDirectory {
 
   /// `<state_dir>/<application_id>`, absolute.
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+  /// 16 hexadecimal digits, made at random by the first call and kept as long as the directory.
+  /// invalid_argument if the file that keeps it is damaged.
+  [[nodiscard]] Result<std::string> instance_id() const;
 
   /// The directory of a task's engine, created if need be. `task_id` as in "0_3".
   Result<std::filesystem::path> task_directory(std::string_view task_id,
@@ -62,6 +68,10 @@ class StateDirectory {
 
   [[nodiscard]] Status check_version(const std::string& application_id) const;
   [[nodiscard]] Status write_version(const std::string& application_id) const;
+  /// The content of a small file; nullopt if there is none.
+  [[nodiscard]] Result<std::optional<std::string>> read_file(const char* name) const;
+  /// Whole or not at all, whatever crashes.
+  [[nodiscard]] Status write_file(const std::string& name, const std::string& text) const;
   Status remove_discarded();
 
   std::filesystem::path path_;

@@ -53,6 +53,25 @@ BOOST_AUTO_TEST_CASE(open_creates_private_directories_and_says_whose_they_are) {
   BOOST_TEST(read((*directory).path() / "LOCK") == std::to_string(::getpid()) + "\n");
 }
 
+BOOST_AUTO_TEST_CASE(an_instance_keeps_its_id_and_no_other_has_it) {
+  const TemporaryDirectory temporary;
+  const auto id_in = [&](const std::string& state_dir) {
+    auto directory = StateDirectory::open(temporary.path() / state_dir, "bank");
+    BOOST_REQUIRE(directory.has_value());
+    const auto id = directory->instance_id();
+    BOOST_REQUIRE(id.has_value());
+    return *id;
+  };
+  const std::string id = id_in("one");
+  BOOST_TEST(id.size() == 16U);
+  BOOST_TEST(id_in("one") == id);
+  BOOST_TEST(id_in("other") != id);
+
+  write(temporary.path() / "one" / "bank" / "INSTANCE", "half");
+  auto directory = StateDirectory::open(temporary.path() / "one", "bank");
+  check_refused(directory->instance_id().error(), "INSTANCE' is damaged; remove it");
+}
+
 BOOST_AUTO_TEST_CASE(a_version_file_that_is_a_fifo_is_refused_at_once) {
   const TemporaryDirectory temporary;
   fs::create_directories(temporary.path() / "bank");
