@@ -80,6 +80,18 @@ void check_session(const Config& config, std::vector<std::string>& problems) {
       ", three times as a rule; otherwise the group drops this member between two heartbeats");
 }
 
+// A transaction is open from one commit to the next; the broker aborts those that take longer.
+void check_transactions(const Config& config, std::vector<std::string>& problems) {
+  if (config.guarantee != Guarantee::kExactlyOnce) return;
+  const auto timeout = number_property(config, ClientRole::kProducer, "transaction.timeout.ms");
+  const auto interval = config.effective_commit_interval().count();
+  if (interval < timeout) return;
+  problems.push_back("commit_interval_ms = " + std::to_string(interval) +
+                     " must be below kafka.transaction.timeout.ms = " + std::to_string(timeout) +
+                     " under guarantee = exactly_once; otherwise the broker aborts each transaction"
+                     " before it is committed");
+}
+
 }  // namespace
 
 std::string_view to_string(Guarantee guarantee) {
@@ -163,6 +175,7 @@ std::vector<std::string> Config::problems() const {
   }
   check_properties(*this, problems);
   check_session(*this, problems);
+  check_transactions(*this, problems);
   return problems;
 }
 

@@ -68,8 +68,24 @@ Status MemoryLog::produce(std::uint32_t topic, std::int32_t partition,
   if (key) record.key.emplace(*key);
   if (value) record.value.emplace(*value);
   log.push_back(std::move(record));
+  if (open_) {
+    log.back().fate = StoredRecord::Fate::kOpen;
+    open_->records.push_back(&log.back());
+    open_->partitions.insert(&log);
+  }
   tracker.on_delivered(static_cast<std::int64_t>(log.size()) - 1);
   return {};
+}
+
+void MemoryLog::end_transaction(bool commit) {
+  if (!open_) return;
+  using Fate = StoredRecord::Fate;
+  for (auto* record : open_->records) record->fate = commit ? Fate::kCommitted : Fate::kAborted;
+  for (auto* log : open_->partitions) {
+    log->emplace_back();
+    log->back().fate = Fate::kMarker;
+  }
+  open_.reset();
 }
 
 Result<ChangelogReader::Ends> MemoryLog::ends(const TopicPartition& where) {
@@ -81,6 +97,7 @@ Status MemoryLog::read(const TopicPartition& where, std::int64_t from, std::int6
   const Partition& log = partition(where);
   for (std::int64_t offset = from; offset < to; ++offset) {
     const auto& record = log.at(static_cast<std::size_t>(offset));
+    if (!record.visible()) continue;
     auto status = apply({offset, record.key, record.value, record.timestamp});
     if (!status.ok()) return status;
   }

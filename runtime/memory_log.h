@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,11 @@ class MemoryLog final : public Sink, public ChangelogReader {
     std::optional<std::string> value;
     Timestamp timestamp;
     Headers headers;
+    /// What a read_committed reader is shown of it: kCommitted ones only.
+    enum class Fate : std::uint8_t { kCommitted, kOpen, kAborted, kMarker };
+    Fate fate = Fate::kCommitted;
+
+    [[nodiscard]] bool visible() const { return fate == Fate::kCommitted; }
   };
   /// The index is the offset. Records stay where they are while others are appended: batches borrow
   /// them.
@@ -38,6 +44,11 @@ class MemoryLog final : public Sink, public ChangelogReader {
   [[nodiscard]] std::vector<CommittedOffset> committed(
       const std::vector<TopicPartition>& inputs) const;
   void forget_commits() { commits_.clear(); }
+
+  /// From now on what is produced belongs to a transaction ...
+  void begin_transaction() { open_.emplace(); }
+  /// ... until here, where each partition that it wrote to gets a marker. Nothing if there is none.
+  void end_transaction(bool commit);
 
   /// From now on this many records are accepted and the rest vanish unacknowledged, as when the
   /// writer dies.
@@ -60,7 +71,13 @@ class MemoryLog final : public Sink, public ChangelogReader {
   };
   [[nodiscard]] std::size_t find(const std::string& name) const;
 
+  struct Open {
+    std::vector<StoredRecord*> records;
+    std::set<Partition*> partitions;
+  };
+
   std::vector<Log> topics_;
+  std::optional<Open> open_;
   std::map<TopicPartition, OffsetCommit> commits_;
   std::optional<std::size_t> accept_;
 };

@@ -28,6 +28,10 @@ void collect_keyed_stores(const Graph& graph, NodeIndex node, std::vector<std::s
   }
 }
 
+std::optional<std::string> owned(std::optional<std::string_view> bytes) {
+  return bytes ? std::optional<std::string>{*bytes} : std::nullopt;
+}
+
 }  // namespace
 
 // --- What happens to a record ---
@@ -93,15 +97,7 @@ Status Task::process_record(Input& input, const RawRecord& record) {
   }
   if (may_skip_) {
     for (auto& store : stores_) store.cache->keep_record();
-    try {
-      for (const auto& output : held_) {
-        produce(output.sink, output.key, output.value, output.timestamp,
-                output.headers.empty() ? nullptr : &output.headers);
-      }
-    } catch (const SinkFailure& failure) {
-      return failure.status();
-    }
-    held_.clear();
+    if (auto status = produce_all(held_); !status.ok()) return status;
   }
   return {};
 }
@@ -171,15 +167,19 @@ void Task::send(SinkIndex sink, std::optional<std::string_view> key,
   Headers decoded;
   if (headers != nullptr) decoded = headers->headers();
   if (!may_skip_) return produce(sink, key, value, timestamp, decoded.empty() ? nullptr : &decoded);
-  HeldOutput held{sink, std::nullopt, std::nullopt, timestamp, std::move(decoded)};
-  if (key) held.key.emplace(*key);
-  if (value) held.value.emplace(*value);
-  held_.push_back(std::move(held));
+  held_.push_back({sink, owned(key), owned(value), timestamp, std::move(decoded)});
 }
 
 void Task::produce(SinkIndex sink, std::optional<std::string_view> key,
                    std::optional<std::string_view> value, Timestamp timestamp,
                    const Headers* headers) {
+  if (epoch_over_) {
+    // The transaction that is being committed must hold nothing of later records.
+    held_back_bytes_ += (key ? key->size() : 0) + (value ? value->size() : 0) + sizeof(HeldOutput);
+    held_back_.push_back({sink, owned(key), owned(value), timestamp,
+                          headers != nullptr ? *headers : Headers{}});
+    return;
+  }
   const Output& output = outputs_[sink];
   // Records without a key take turns among the partitions.
   const std::int32_t partition =
@@ -194,6 +194,19 @@ void Task::produce(SinkIndex sink, std::optional<std::string_view> key,
                                                 to_string(origin_) + ": " + status.message()});
   }
   output.produced->add();
+}
+
+Status Task::produce_all(std::vector<HeldOutput>& outputs) {
+  try {
+    for (const auto& output : outputs) {
+      produce(output.sink, output.key, output.value, output.timestamp,
+              output.headers.empty() ? nullptr : &output.headers);
+    }
+  } catch (const SinkFailure& failure) {
+    return failure.status();
+  }
+  outputs.clear();
+  return {};
 }
 
 // --- When it is durable ---
@@ -226,12 +239,7 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
   // Tables hand on what has changed, which may change tables further down: parents stand first.
   try {
     for (const NodeIndex node : plan_.subtopology().nodes) operators_[node]->flush();
-    const auto held = std::move(held_);
-    held_.clear();
-    for (const auto& output : held) {
-      produce(output.sink, output.key, output.value, output.timestamp,
-              output.headers.empty() ? nullptr : &output.headers);
-    }
+    if (auto status = produce_all(held_); !status.ok()) return status;
   } catch (const StoreFailure& failure) {
     return failure.status();
   } catch (const SinkFailure& failure) {
@@ -245,20 +253,23 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
   // What expires is a change without a record.
   const bool expired = std::any_of(swept_stores_.begin(), swept_stores_.end(),
                                    [](const StateCache* store) { return !store->dirty().empty(); });
-  if (!progressed_ && !expired) return std::shared_ptr<const PreparedCommit>{};
+  if (!progressed_ && !expired) {
+    epoch_over_ = settings_.transactional;
+    return std::shared_ptr<const PreparedCommit>{};
+  }
   return produce_changes();
 }
 
 // The commit, step by step, and what a crash costs at each:
 //   1. here: changes are produced to the changelogs. A crash leaves some of them behind the
-//   committed end, where the next
-//      start finds them and writes their keys again with the committed values.
+//      committed end, where the next start finds them and writes their keys again with the
+//      committed values; of a transaction, nobody ever sees them.
 //   2. all of it is acknowledged, and nothing foreign lies between (PreparedCommit::judge). A
-//   crash: as 1.
-//   3. the offsets are committed with the commit point as metadata. From here on, and only from
-//   here on, it counts.
+//      crash: as 1.
+//   3. the offsets are committed with the commit point as metadata, by themselves or with all else
+//      in the transaction. From here on, and only from here on, it counts.
 //   4. committed(): the changes wait in memory for the next checkpoint. A crash: they are read from
-//   the changelog.
+//      the changelog.
 //   5. checkpoint(): the engines take them, atomically with their position.
 Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes() {
   std::string at = "task " + id_text_;
@@ -304,11 +315,13 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(st
       }
     }
     metrics_.changes().add(static_cast<std::uint64_t>(acks->produced()));
+    store.written = acks->produced() > 0;
     commit->changelogs.push_back({changelog, store.examined_end, std::move(acks)});
   }
   commit->outputs = std::move(acks_);
   acks_ = sink_.new_tracker();
   in_flight_ = true;
+  epoch_over_ = settings_.transactional;
   progressed_ = false;
   return std::shared_ptr<const PreparedCommit>{std::move(commit)};
 }
@@ -320,14 +333,23 @@ void Task::committed(const CommitPoint& point) {
     stores_[i].cache->committed();
     if (!plan_.stores[i].has_changelog()) continue;
     // Foreign records that the start has read lie below; what the next commit writes must follow
-    // what is there now.
+    // what is there now, and that is the marker too with which a transaction ends.
+    const std::int64_t marker = settings_.transactional && stores_[i].written ? 1 : 0;
     stores_[i].examined_end =
-        std::max(stores_[i].examined_end, point.changelog_ends.at(plan_.stores[i].changelog.topic));
+        std::max(stores_[i].examined_end,
+                 point.changelog_ends.at(plan_.stores[i].changelog.topic) + marker);
+    stores_[i].written = false;
   }
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     metrics_.input(i).committed_offset.set(
         static_cast<double>(point.sources.at(inputs_[i].partition.topic)));
   }
+}
+
+Status Task::begin_epoch() {
+  epoch_over_ = false;
+  held_back_bytes_ = 0;
+  return produce_all(held_back_);
 }
 
 bool Task::wants_commit() const {

@@ -41,6 +41,8 @@ struct TaskSettings {
   std::size_t checkpoint_bytes_max = std::size_t{64} << 20;
   /// false: every update of a table is handed on at once.
   bool forward_at_commit = true;
+  /// Exactly-once: outputs, changes and offsets are one transaction, which the caller commits.
+  bool transactional = false;
   /// Told what deserves a line in the log.
   std::function<void(LogLevel, const std::string&)> log;
 };
@@ -91,11 +93,17 @@ class Task final : public TaskContext {
   Result<std::shared_ptr<const PreparedCommit>> prepare_start();
 
   /// Produces what changed since the last commit. Null if nothing did. Precondition: no commit is
-  /// in flight.
+  /// in flight. Of a transactional task, what is processed from here on belongs to the next
+  /// transaction: its outputs are held back until `begin_epoch`.
   Result<std::shared_ptr<const PreparedCommit>> prepare();
 
   /// The prepared commit is durable as `point`.
   void committed(const CommitPoint& point);
+
+  /// The next transaction has begun: produces the outputs held back.
+  Status begin_epoch();
+  /// Bytes of them.
+  [[nodiscard]] std::size_t held_back_bytes() const { return held_back_bytes_; }
 
   [[nodiscard]] bool commit_in_flight() const { return in_flight_; }
   /// Whether memory asks for a commit (and a checkpoint) before its time.
@@ -161,15 +169,17 @@ class Task final : public TaskContext {
   struct Store {
     std::unique_ptr<StateCache> cache;
     std::uint32_t changelog = 0;  // Of the sink; not looked at without one.
-    std::int64_t examined_end =
-        0;  // Up to here the changelog holds nothing foreign that we do not know of.
+    // Up to here the changelog holds nothing foreign that we do not know of.
+    std::int64_t examined_end = 0;
+    bool written = false;  // By the commit in flight.
   };
   struct Output {
     std::string topic;
     Sink::Topic target;
     metrics::Counter* produced;
   };
-  // An output held back until its record is done, because the record may yet be skipped.
+  // An output held back: until its record is done, because the record may yet be skipped; or until
+  // the next transaction begins.
   struct HeldOutput {
     SinkIndex sink;
     std::optional<std::string> key;
@@ -197,6 +207,7 @@ class Task final : public TaskContext {
   Status sweep();
   void produce(SinkIndex sink, std::optional<std::string_view> key,
                std::optional<std::string_view> value, Timestamp timestamp, const Headers* headers);
+  Status produce_all(std::vector<HeldOutput>& outputs);
   Result<std::shared_ptr<const PreparedCommit>> produce_changes();
   // May throw what a serde throws; `at` tells where it was then.
   Result<std::shared_ptr<const PreparedCommit>> produce_changes_of_stores(std::string& at);
@@ -232,12 +243,15 @@ class Task final : public TaskContext {
   bool may_skip_ =
       false;  // Some input skips records whose processing fails: keep what it takes to undo one.
   std::vector<HeldOutput> held_;
+  std::vector<HeldOutput> held_back_;  // For the next transaction.
+  std::size_t held_back_bytes_ = 0;
 
   // Commit.
   CommitPoint point_;  // The last that is durable.
   std::vector<std::vector<std::string>> tails_;
   std::shared_ptr<AckTracker> acks_;  // Of the outputs since the last prepare.
   bool in_flight_ = false;
+  bool epoch_over_ = false;  // Transactional: prepared, and the next transaction has not begun.
   bool progressed_ = false;  // Records processed since the last prepare.
   std::chrono::nanoseconds checkpointed_at_{};
   bool closed_ = false;

@@ -57,8 +57,8 @@ void add_defaults(Properties& properties, const Config& config, ClientRole role,
         // The broker answers CONCURRENT_TRANSACTIONS while the last transaction's markers are
         // being written; the default back-off of 100 ms would then be the commit's latency.
         properties.emplace_back("retry.backoff.ms", "10");
+        properties.emplace_back("transaction.timeout.ms", "10000");
       }
-      if (is_transactional) properties.emplace_back("transaction.timeout.ms", "10000");
       break;
     case ClientRole::kMembership:
     case ClientRole::kAdmin:
@@ -178,6 +178,11 @@ Status KafkaContext::last_error() const {
 std::string group_id(const Config& config, ClientRole role) {
   if (role == ClientRole::kMembership) return config.application_id;
   return config.application_id + '.' + std::string{to_string(role)};
+}
+
+std::string make_transactional_id(const Config& config, const std::string& instance_id) {
+  const auto& instance = config.group_instance_id.empty() ? instance_id : config.group_instance_id;
+  return config.application_id + '-' + instance + "-0";
 }
 
 Properties client_properties(const Config& config, ClientRole role,

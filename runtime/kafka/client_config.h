@@ -110,6 +110,12 @@ class KafkaClient {
 /// Makes a client. Does not wait for a broker. kInvalidArgument for a property librdkafka refuses.
 [[nodiscard]] Result<KafkaClient> create_client(const Config& config, ClientOptions options);
 
+/// `<application id>-<instance>-0`: the producer of an instance, by which its next run ends what
+/// this one has left open. The instance is the static member's id if there is one, else
+/// `instance_id`, which must differ between instances and stay the same over restarts.
+[[nodiscard]] std::string make_transactional_id(const Config& config,
+                                                const std::string& instance_id);
+
 /// `<application id>` for the group, `<application id>.data` and `.restore` for the readers that
 /// never join.
 [[nodiscard]] std::string group_id(const Config& config, ClientRole role);

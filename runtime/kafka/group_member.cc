@@ -13,7 +13,16 @@ using Joins = GroupMember::Joins;
 
 // Numbers of Kafka's protocol.
 constexpr std::int16_t kJoinGroup = 11;
+constexpr std::int16_t kHeartbeat = 12;
 constexpr std::int16_t kSyncGroup = 14;
+
+// Called before librdkafka sees the answer, in the thread of the coordinator's connection. A join
+// would make another generation, and the broker refuse the offsets of this one.
+void wait_for_offsets(Joins& joins) {
+  constexpr std::chrono::seconds kWaitMax{2};
+  if (joins.sending.try_lock_for(kWaitMax)) joins.sending.unlock();
+  joins.heartbeat = std::chrono::steady_clock::now().time_since_epoch();
+}
 
 rd_kafka_resp_err_t on_request_sent(rd_kafka_t*, int, const char*, std::int32_t,
                                     std::int16_t api_key, std::int16_t, std::int32_t, std::size_t,
@@ -30,6 +39,7 @@ rd_kafka_resp_err_t on_response_received(rd_kafka_t*, int, const char*, std::int
                                          std::size_t, std::int64_t, rd_kafka_resp_err_t,
                                          void* joins) {
   if (api_key == kSyncGroup) static_cast<Joins*>(joins)->under_way = false;
+  if (api_key == kHeartbeat) wait_for_offsets(*static_cast<Joins*>(joins));
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
@@ -56,6 +66,18 @@ void keep_for_ever(KafkaClient client, std::unique_ptr<Joins> joins) {
       new std::vector<Kept>;  // Not destroyed at the end of the process either.
   const std::lock_guard lock{mutex};
   kept->emplace_back(std::move(client), std::move(joins));
+}
+
+PartitionListPtr offset_list(const std::vector<OffsetCommit>& offsets) {
+  PartitionListPtr list{rd_kafka_topic_partition_list_new(static_cast<int>(offsets.size()))};
+  for (const auto& offset : offsets) {
+    auto* entry = rd_kafka_topic_partition_list_add(list.get(), offset.input.topic.c_str(),
+                                                    offset.input.partition);
+    entry->offset = offset.offset;
+    entry->metadata = strdup(offset.metadata.c_str());  // Freed with the list, by free().
+    entry->metadata_size = offset.metadata.size();
+  }
+  return list;
 }
 
 PartitionListPtr empty_list() { return PartitionListPtr{rd_kafka_topic_partition_list_new(0)}; }
@@ -157,6 +179,11 @@ Status GroupMember::answer_revoked() {
   return kafka_status(error.get(), "cannot answer a revocation");
 }
 
+bool GroupMember::joining() const {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return joins_->under_way || now - joins_->heartbeat.load() < kJoinDelayMax;
+}
+
 bool GroupMember::is_member() const {
   char* id = rd_kafka_memberid(client_.get());
   const bool member = id != nullptr && *id != '\0';
@@ -165,14 +192,7 @@ bool GroupMember::is_member() const {
 }
 
 std::vector<Status> GroupMember::commit(const std::vector<OffsetCommit>& offsets) {
-  const PartitionListPtr list{rd_kafka_topic_partition_list_new(static_cast<int>(offsets.size()))};
-  for (const auto& offset : offsets) {
-    auto* entry = rd_kafka_topic_partition_list_add(list.get(), offset.input.topic.c_str(),
-                                                    offset.input.partition);
-    entry->offset = offset.offset;
-    entry->metadata = strdup(offset.metadata.c_str());  // Freed with the list, by free().
-    entry->metadata_size = offset.metadata.size();
-  }
+  const PartitionListPtr list = offset_list(offsets);
   const auto error = rd_kafka_commit(client_.get(), list.get(), 0);
   std::vector<Status> results;
   for (int i = 0; i < list->cnt; ++i) {
@@ -184,6 +204,16 @@ std::vector<Status> GroupMember::commit(const std::vector<OffsetCommit>& offsets
                      {Access::on_group("Read", group_), Access::on_topic("Read", input.topic)}));
   }
   return results;
+}
+
+Status GroupMember::send_offsets(Producer& producer, const std::vector<OffsetCommit>& offsets,
+                                 std::chrono::milliseconds timeout) {
+  const std::lock_guard hold{joins_->sending};
+  if (joining()) return Status::unavailable("the group is rebalancing");
+  // As it is now: each rebalance makes another generation.
+  const GroupMetadataPtr self{rd_kafka_consumer_group_metadata(client_.get())};
+  return producer.send_offsets(offset_list(offsets).get(), self.get(),
+                               {Access::on_group("Read", group_)}, timeout);
 }
 
 Result<std::vector<CommittedOffset>> GroupMember::committed(

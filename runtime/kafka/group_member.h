@@ -4,12 +4,14 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "runtime/commit.h"
 #include "runtime/kafka/client_config.h"
 #include "runtime/kafka/handles.h"
+#include "runtime/kafka/producer.h"
 #include "runtime/topic_partition.h"
 
 namespace millrace {
@@ -39,7 +41,14 @@ class GroupMember {
   struct Joins {
     std::atomic<bool> under_way{false};
     std::atomic<bool> ever{false};
+    /// When the last heartbeat was answered, since the clock's epoch. The answer may be that the
+    /// group rebalances, upon which librdkafka joins at once.
+    std::atomic<std::chrono::steady_clock::duration> heartbeat{};
+    /// Held while offsets are added to a transaction: until then an answer to a heartbeat waits.
+    std::timed_mutex sending;
   };
+  /// How long after a heartbeat's answer a JoinGroup may follow it.
+  static constexpr std::chrono::milliseconds kJoinDelayMax{5};
 
   static Result<std::unique_ptr<GroupMember>> create(const Config& config, KafkaLog log);
   ~GroupMember();
@@ -55,13 +64,19 @@ class GroupMember {
 
   /// Whether a JoinGroup is under way: a commit sent now would wait for it and then cost the whole
   /// assignment (librdkafka before 2.10).
-  [[nodiscard]] bool joining() const { return joins_->under_way; }
+  [[nodiscard]] bool joining() const;
   /// False before the first join and after the membership was lost.
   [[nodiscard]] bool is_member() const;
 
   /// Commits all offsets in one request; the result per partition, in order. Blocks for the
   /// broker's answer.
   std::vector<Status> commit(const std::vector<OffsetCommit>& offsets);
+
+  /// Makes all offsets part of the producer's transaction, in the name of this member: refused by
+  /// the broker if it is one no more, or has joined anew meanwhile. kUnavailable: not definite, to
+  /// be called again; after any other failure the transaction is void.
+  Status send_offsets(Producer& producer, const std::vector<OffsetCommit>& offsets,
+                      std::chrono::milliseconds timeout);
 
   /// The group's committed offsets once they are stable (no transaction pending on them).
   Result<std::vector<CommittedOffset>> committed(const std::vector<TopicPartition>& inputs,

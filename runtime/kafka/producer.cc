@@ -74,6 +74,7 @@ struct Producer::Trackers {
 Result<std::unique_ptr<Producer>> Producer::create(const Config& config, KafkaLog log,
                                                    std::string transactional_id) {
   std::unique_ptr<Producer> producer{new Producer{std::make_shared<Trackers>()}};
+  producer->transactional_id_ = transactional_id;
   ClientOptions options;
   options.role = ClientRole::kProducer;
   options.log = std::move(log);
@@ -115,12 +116,81 @@ Status Producer::renew() {
   disconnect();
   if (auto status = connect(); !status.ok()) return status;
   for (const auto& [name, index] : ids_) {
-    topics_[index].reset(rd_kafka_topic_new(client_.get(), name.c_str(), nullptr));
-    if (!topics_[index]) {
-      return kafka_status(rd_kafka_last_error(), "cannot write to topic '" + name + "'");
-    }
+    auto topic = open_topic(name);
+    if (!topic) return topic.error();
+    topics_[index] = *std::move(topic);
   }
   return {};
+}
+
+Result<TopicPtr> Producer::open_topic(const std::string& name) const {
+  TopicPtr topic{rd_kafka_topic_new(client_.get(), name.c_str(), nullptr)};
+  if (!topic) return kafka_status(rd_kafka_last_error(), "cannot write to topic '" + name + "'");
+  return topic;
+}
+
+// --- Transactions ---
+
+namespace {
+
+// The move that an error of the transactional API demands, as a code: kUnavailable is the same call
+// again and nothing else is.
+Status transaction_status(const rd_kafka_error_t* error, const std::string& what,
+                          AccessList access = {}) {
+  Status status = kafka_status(error, what, access);
+  if (status.ok() || transaction_move(error) == TransactionMove::kRetry) return status;
+  if (status.code() != Code::kUnavailable) return status;
+  return Status::fenced(status.message());
+}
+
+}  // namespace
+
+Status Producer::open(milliseconds timeout) {
+  if (transactional_id_.empty()) return {};
+  const std::string what = "cannot begin transactions as " + transactional_id_;
+  const KafkaErrorPtr opened{rd_kafka_init_transactions(client_.get(), timeout_ms(timeout))};
+  if (auto status = transaction_status(opened.get(), what); !status.ok()) return status;
+  std::vector<TopicId> topics;
+  {
+    const std::lock_guard lock{topics_mutex_};
+    for (const auto& [name, index] : ids_) topics.push_back({index});
+  }
+  // Records of unknown topics would wait up to a second for a timer of librdkafka's. Not a reason
+  // to fail: they do get there.
+  if (!topics.empty()) static_cast<void>(warm_metadata(topics, timeout));
+  return begin_transaction(what);
+}
+
+Status Producer::begin_transaction(const std::string& what) {
+  offsets_sent_ = false;
+  const KafkaErrorPtr begun{rd_kafka_begin_transaction(client_.get())};
+  return transaction_status(begun.get(), what);
+}
+
+Status Producer::send_offsets(const rd_kafka_topic_partition_list_t* offsets,
+                              const rd_kafka_consumer_group_metadata_t* group, AccessList access,
+                              milliseconds timeout) {
+  if (!offsets_sent_) client_.context().forget();
+  offsets_sent_ = true;
+  const KafkaErrorPtr error{rd_kafka_send_offsets_to_transaction(client_.get(), offsets, group,
+                                                                 timeout_ms(timeout))};
+  return transaction_status(error.get(),
+                            "cannot add offsets to the transaction of " + transactional_id_, access);
+}
+
+Status Producer::commit_transaction(milliseconds timeout) {
+  const std::string what = "cannot commit the transaction of " + transactional_id_;
+  const KafkaErrorPtr committed{rd_kafka_commit_transaction(client_.get(), timeout_ms(timeout))};
+  if (auto status = transaction_status(committed.get(), what); !status.ok()) return status;
+  // librdkafka repeats requests when a connection breaks. It is committed; but the first copy may
+  // yet arrive, and would end the next transaction in the middle or take its offsets back. The
+  // broker refuses it once there is a newer producer.
+  rd_kafka_poll(client_.get(), 0);  // Reports broken connections.
+  if (auto broken = client_.context().last_error(); !broken.ok()) {
+    return Status::fenced("the transaction of " + transactional_id_ +
+                          " is committed, but a connection broke meanwhile: " + broken.message());
+  }
+  return begin_transaction(what);
 }
 
 Result<Producer::TopicId> Producer::topic(const std::string& name) {
@@ -135,10 +205,10 @@ Result<Producer::TopicId> Producer::topic(const std::string& name) {
     return Status::invalid_argument("cannot write to topic '" + name + "': a name has 1 to " +
                                     std::to_string(kTopicNameMax) + " characters");
   }
-  TopicPtr handle{rd_kafka_topic_new(client_.get(), name.c_str(), nullptr)};
-  if (!handle) return kafka_status(rd_kafka_last_error(), "cannot write to topic '" + name + "'");
+  auto opened = open_topic(name);
+  if (!opened) return opened.error();
   const auto index = static_cast<std::uint32_t>(ids_.size());
-  topics_[index] = std::move(handle);
+  topics_[index] = *std::move(opened);
   ids_.emplace(name, index);
   return TopicId{index};
 }

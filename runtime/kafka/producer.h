@@ -21,6 +21,7 @@
 #include "millrace/time.h"
 #include "runtime/kafka/ack_tracker.h"
 #include "runtime/kafka/client_config.h"
+#include "runtime/kafka/error_map.h"
 #include "runtime/kafka/handles.h"
 
 namespace millrace {
@@ -54,8 +55,8 @@ class Producer {
   /// Names with values; an empty optional is a null value. Order and repeats are kept.
   using Headers = std::vector<std::pair<std::string, std::optional<std::string>>>;
 
-  /// Makes an idempotent producer, a transactional one if `transactional_id` is given (calls of the
-  /// transactional API go to handle()). Does not wait for a broker.
+  /// Makes an idempotent producer, a transactional one if `transactional_id` is given, which must
+  /// be opened before it can write. Does not wait for a broker.
   static Result<std::unique_ptr<Producer>> create(const Config& config, KafkaLog log,
                                                   std::string transactional_id = {});
 
@@ -112,14 +113,31 @@ class Producer {
   /// done as with the destructor; ids stay valid. No other thread may use this object meanwhile.
   Status renew();
 
+  // --- Transactions, of a producer with a transactional id; by one thread ---
+
+  /// Once for a new or renewed producer, before its first record: ends the transaction that an
+  /// earlier producer of the same id has left open, fences that producer off, fetches the metadata
+  /// of all topics named so far and begins the first transaction. kUnavailable after `timeout`:
+  /// call it again. Nothing to do without a transactional id.
+  Status open(std::chrono::milliseconds timeout);
+
+  /// Adds the offsets of processed inputs to the transaction, for the member of a group that
+  /// `group` describes (KIP-447: the broker refuses one that has been replaced). kUnavailable: the
+  /// same call again, with the same offsets. Any other failure: the transaction is void.
+  Status send_offsets(const rd_kafka_topic_partition_list_t* offsets,
+                      const rd_kafka_consumer_group_metadata_t* group, AccessList access,
+                      std::chrono::milliseconds timeout);
+
+  /// Commits the transaction and begins the next. kUnavailable: the outcome is not known, call it
+  /// again. Any other failure: renew() and read the commit point, which tells the outcome. No
+  /// other thread may produce meanwhile.
+  Status commit_transaction(std::chrono::milliseconds timeout);
+
   /// The error after which this producer can only be renewed, ok if there is none.
   [[nodiscard]] Status fatal_error() const;
 
   /// Records queued or in flight.
   [[nodiscard]] std::size_t queued() const;
-
-  /// For the transactional API. Owned by this object.
-  [[nodiscard]] rd_kafka_t* handle() const { return client_.get(); }
 
   /// The name behind an id.
   [[nodiscard]] std::string_view name(TopicId topic) const {
@@ -133,12 +151,16 @@ class Producer {
 
   Status connect();
   void disconnect();
+  Status begin_transaction(const std::string& what);
+  Result<TopicPtr> open_topic(const std::string& name) const;
   static void on_delivery(rd_kafka_t* client, const rd_kafka_message_t* message, void* opaque);
 
   Status refused(rd_kafka_resp_err_t error, TopicId topic, std::int32_t partition,
                  std::size_t bytes) const;
 
   const std::shared_ptr<Trackers> trackers_;
+  std::string transactional_id_;
+  bool offsets_sent_ = false;  // Of the present transaction, or they may have been.
   std::function<Result<KafkaClient>()> make_client_;
   KafkaClient client_;
   std::atomic<bool> interrupted_{false};

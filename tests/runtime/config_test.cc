@@ -130,6 +130,19 @@ BOOST_AUTO_TEST_CASE(environment_wins_over_file_over_default_and_program_over_al
   BOOST_TEST(entry(config, "commit_interval_ms").value == "400");
 }
 
+BOOST_AUTO_TEST_CASE(a_transaction_must_outlast_the_commit_interval) {
+  Config config;
+  config.application_id = "bank";
+  config.guarantee = Guarantee::kExactlyOnce;
+  config.commit_interval = std::chrono::seconds{10};
+  BOOST_TEST(mentions(config.problems(), "must be below kafka.transaction.timeout.ms = 10000"));
+  config.kafka["transaction.timeout.ms"] = "20000";
+  BOOST_TEST(config.problems().empty());
+  config.kafka.clear();
+  config.guarantee = Guarantee::kAtLeastOnce;
+  BOOST_TEST(config.problems().empty());
+}
+
 BOOST_AUTO_TEST_CASE(the_commit_interval_follows_the_guarantee_unless_set) {
   Config config;
   BOOST_TEST((config.effective_commit_interval() == 1s));

@@ -458,6 +458,59 @@ BOOST_AUTO_TEST_CASE(merged_sources_of_4_and_8_partitions_make_8_tasks) {
   BOOST_TEST(task.log.partition({"app-merged-changelog", 7}).size() == 1U);
 }
 
+// KS-14: what is written while a transaction is being committed must not be committed with it.
+BOOST_AUTO_TEST_CASE(outputs_of_the_next_epoch_wait_for_the_next_transaction) {
+  const Topic<std::string, std::string> echoes{"echoes"};
+  Topology topology;
+  topology.stream(words).to(echoes);
+  TaskHarness task{topology};
+  task.settings.transactional = true;
+  BOOST_REQUIRE(task.start().ok());
+  const auto written = [&] {
+    std::size_t count = 0;
+    for (const auto& record : task.log.partition({"echoes", 0})) count += record.visible() ? 1 : 0;
+    return count;
+  };
+  task.append("words", "a", "first");
+  BOOST_REQUIRE(task.process(10).has_value());
+  auto prepared = task.task->prepare();
+  BOOST_REQUIRE(prepared.has_value());
+  task.append("words", "a", "second");
+  BOOST_REQUIRE(task.process(10).has_value());
+  BOOST_TEST(task.task->held_back_bytes() > 0U);
+  auto point = task.commit_offsets(*prepared);
+  BOOST_REQUIRE(point.has_value());
+  BOOST_TEST(written() == 1U);
+  BOOST_TEST(task.source() == 1);
+  BOOST_REQUIRE(task.learn(*point).ok());
+  BOOST_TEST(task.task->held_back_bytes() == 0U);
+  BOOST_TEST(written() == 1U);  // Sent, and not committed.
+  BOOST_REQUIRE(task.commit().ok());
+  BOOST_TEST(written() == 2U);
+}
+
+// durability.md, "Modes": one offset after a transaction is its own marker, two are not.
+BOOST_AUTO_TEST_CASE(a_transactions_marker_is_no_foreign_record) {
+  TaskHarness task{counting()};
+  task.settings.transactional = true;
+  BOOST_REQUIRE(task.start().ok());
+  for (int i = 0; i < 2; ++i) {
+    task.append("words", "a", "x");
+    BOOST_REQUIRE(task.process(10).has_value());
+    BOOST_TEST(task.commit().ok());
+  }
+  BOOST_TEST(task.committed_end() == 3);  // A record, a marker, a record.
+  task.log.append(task.changelog(), {"foreign", i64(7), {}, {}});
+  task.append("words", "a", "x");
+  BOOST_REQUIRE(task.process(10).has_value());
+  BOOST_TEST((task.commit().code() == Code::kUnavailable));
+  task.crash(true);
+  BOOST_REQUIRE(task.start().ok());
+  BOOST_REQUIRE(task.process(10).has_value());
+  BOOST_REQUIRE(task.commit().ok());
+  BOOST_TEST(task.live() == (Contents{{"a", i64(3)}}));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace

@@ -8,10 +8,12 @@
 //   - an engine holds the fold of [0, P) for its position P, never more than the commit point
 //   allows;
 //   - what operators see is the reference's state of all that is processed;
-//   - in the end nothing is lost and nothing counts twice, and every output is there at least once.
+//   - in the end nothing is lost and nothing counts twice, and every output is there: at least once,
+//   or once and no more where all of it is one transaction.
 // See reference/durability.md, "Invariant" and "Claim".
 #include <random>
 #include <set>
+#include <utility>
 
 #include <boost/test/unit_test.hpp>
 
@@ -38,7 +40,7 @@ std::int64_t number(const std::string& bytes) { return *Serde<std::int64_t>::dec
 
 struct Reference {
   std::vector<Contents> stores;  // In the order of the plan.
-  std::set<std::pair<std::string, std::string>> outputs;
+  std::multiset<std::pair<std::string, std::string>> outputs;
   Timestamp record_time{};                   // Of the record in hand.
   Timestamp stream_time{};                   // With it ...
   Timestamp stream_time_before{};            // ... and without.
@@ -257,6 +259,7 @@ class Simulation {
   Simulation(const Shape& shape, std::uint64_t seed)
       : shape_(shape), random_(seed), harness_(shape.make()) {
     harness_.settings.on_error = shape.skips ? ErrorPolicy::kSkip : ErrorPolicy::kFail;
+    harness_.settings.transactional = below(2) == 0;
     static constexpr std::array<std::size_t, 3> kBudgets{0, 600, 1 << 20};
     harness_.budget = std::make_unique<CacheBudget>(kBudgets.at(below(3)));
     if (below(8) == 0) harness_.restore_settings.reset = OffsetReset::kLatest;
@@ -346,7 +349,10 @@ class Simulation {
     auto prepared = harness_.task->prepare();
     harness_.sink.call_off();
     BOOST_REQUIRE(prepared.has_value());
-    if (!*prepared) return;
+    if (!*prepared) {
+      BOOST_REQUIRE(harness_.task->begin_epoch().ok());
+      return;
+    }
     if (below(3) == 0)
       BOOST_REQUIRE(harness_.process(below(5)).has_value());  // Into the next epoch.
     if (below(6) == 0) checkpoint();                          // While it is in flight.
@@ -357,7 +363,7 @@ class Simulation {
     }
     check_commit_point();
     if (below(8) == 0) return crash();  // The answer is lost.
-    harness_.task->committed(*point);
+    BOOST_REQUIRE(harness_.learn(*point).ok());
     if (below(4) == 0) checkpoint();
   }
 
@@ -385,7 +391,8 @@ class Simulation {
 
   // The n-th commit so far lands again, late, over the newest.
   void stale_commit() {
-    if (harness_.history.size() < 2) return;
+    // The broker refuses those of an earlier producer.
+    if (harness_.settings.transactional || harness_.history.size() < 2) return;
     harness_.log.commit(harness_.history[harness_.history.size() - 2]);
     if (below(2) == 0) crash();
   }
@@ -435,7 +442,7 @@ class Simulation {
         harness_.crash(below(2) == 0);
         continue;
       }
-      harness_.task->committed(*point);
+      BOOST_REQUIRE(harness_.learn(*point).ok());
       check_live();
       return;
     }
@@ -515,26 +522,47 @@ class Simulation {
   void settle() {
     settling_ = true;
     append();  // Makes the task commit once more, over a stale commit that it does not know of.
-    for (int attempt = 0;; ++attempt) {
-      BOOST_REQUIRE(attempt < 3);
-      BOOST_REQUIRE(harness_.process(std::size_t{1} << 20).has_value());
-      const auto status = harness_.commit();
-      if (status.ok()) break;
-      expect_foreign(status);
-      crash();
-    }
+    commit_all();
     check_live();
     const auto sources = committed_sources();
     for (std::size_t i = 0; i < sources.size(); ++i) BOOST_REQUIRE(sources[i] == log_end(i));
     check_commit_point();
     if (keys_expire()) check_tombstones();
-    if (harness_.log.partitions(output.name()) == 0) return;
-    std::set<std::pair<std::string, std::string>> written;
+    if (harness_.log.partitions(output.name()) > 0) check_outputs();
+  }
+
+  // Each is there: once under exactly-once, at least once otherwise.
+  void check_outputs() {
+    std::multiset<std::pair<std::string, std::string>> written;
+    std::map<std::string, std::int64_t> latest;
     for (const auto& record : harness_.log.partition({output.name(), 0})) {
-      if (record.value) written.emplace(*record.key, *record.value);
+      if (!record.value || !record.visible()) continue;
+      written.emplace(*record.key, *record.value);
+      // A table hands on what has changed: never the same, never less, if nothing is done twice.
+      const std::int64_t count = number(*record.value);
+      const bool rises = count > std::exchange(latest[*record.key], count);
+      BOOST_REQUIRE(rises || !shape_.settles_at_commit || !harness_.settings.transactional);
     }
+    if (shape_.settles_at_commit) return;
     const auto expected = reference(committed_sources()).outputs;
-    BOOST_REQUIRE(std::includes(written.begin(), written.end(), expected.begin(), expected.end()));
+    if (harness_.settings.transactional) {
+      BOOST_REQUIRE(written == expected);
+    } else {
+      BOOST_REQUIRE(
+          std::includes(written.begin(), written.end(), expected.begin(), expected.end()));
+    }
+  }
+
+  // A foreign record is met by the first commit that writes to its changelog.
+  void commit_all() {
+    for (int attempt = 0;; ++attempt) {
+      BOOST_REQUIRE(attempt < 3);
+      BOOST_REQUIRE(harness_.process(std::size_t{1} << 20).has_value());
+      const auto status = harness_.commit();
+      if (status.ok()) return;
+      expect_foreign(status);
+      crash();
+    }
   }
 
   // All that is over is in the changelog as tombstones in the end, whatever engine and cache hold.
@@ -542,8 +570,7 @@ class Simulation {
     if (below(2) == 0) checkpoint();
     time_ += 2 * kTtl;
     harness_.append(harness_.plan.inputs[0].topic, "alone", bytes(1), time_);
-    BOOST_REQUIRE(harness_.process(1).has_value());
-    BOOST_REQUIRE(harness_.commit().ok());
+    commit_all();
     const Contents left = folded(harness_.changelog_log(), harness_.committed_end());
     BOOST_REQUIRE(left.size() == 1U && left.contains("alone"));
   }

@@ -27,7 +27,7 @@ inline Contents folded(const MemoryLog::Partition& log, std::int64_t end,
   Contents contents;
   for (std::int64_t i = 0; i < end; ++i) {
     const auto& record = log.at(static_cast<std::size_t>(i));
-    if (!record.key) continue;
+    if (!record.key || !record.visible()) continue;
     if (record.value && record.timestamp >= live_from) {
       contents[*record.key] = *record.value;
     } else {
@@ -135,9 +135,11 @@ class TaskHarness {
   }
   /// Restores and makes the task: all but its first commit.
   Status create() {
+    log.end_transaction(false);  // What a new producer does with its predecessor's.
     auto start = restore();
     if (!start) return start.error();
     begun = *start;
+    if (settings.transactional) log.begin_transaction();
     registry = std::make_unique<metrics::Registry>();
     auto made = Task::create(plan, *std::move(engines), *std::move(start), sink, clock, settings,
                              *budget, *registry);
@@ -175,8 +177,12 @@ class TaskHarness {
   Status complete(const Prepared& prepared) {
     auto point = commit_offsets(prepared);
     if (!point) return point.error();
-    task->committed(*point);
-    return {};
+    return learn(*point);
+  }
+  /// Tells the task that its commit is durable.
+  Status learn(const CommitPoint& point) {
+    task->committed(point);
+    return task->begin_epoch();
   }
   /// Makes a prepared commit durable; the task does not learn of it.
   Result<CommitPoint> commit_offsets(const Prepared& prepared) {
@@ -186,18 +192,23 @@ class TaskHarness {
     auto offsets = offsets_to_commit(*point, prepared->inputs);
     if (!offsets) return offsets.error();
     log.commit(*offsets);
+    if (settings.transactional) {
+      log.end_transaction(true);
+      log.begin_transaction();
+    }
     history.push_back(*offsets);
     return point;
   }
   Status commit() {
     auto prepared = task->prepare();
     if (!prepared) return prepared.error();
-    return *prepared ? complete(*prepared) : Status{};
+    return *prepared ? complete(*prepared) : task->begin_epoch();
   }
 
   void crash(bool keep_disk) {
     task.reset();
     engines.reset();
+    log.end_transaction(false);
     log.lose_after(std::nullopt);
     sink.call_off();
     if (!keep_disk) disk->lose_disk();

@@ -21,13 +21,14 @@ inline std::optional<std::uint64_t> asked_seed() {
   return std::stoull(text);
 }
 
-/// Runs `run(seed)` for `count` seeds from a random one on, or for the one asked for. A failed seed
-/// ends it and is named.
+/// Runs `run(seed)` for `count` seeds from a random one on, or for the one asked for; MILLRACE_TEST_SEEDS
+/// asks for another number of them. A failed seed ends it and is named.
 inline void for_seeds(const std::string& name, std::size_t count,
                       const std::function<void(std::uint64_t)>& run) {
   const auto asked = asked_seed();
   const std::uint64_t first = asked ? *asked : std::random_device{}();
-  const std::size_t runs = asked ? 1 : count;
+  const char* const more = std::getenv("MILLRACE_TEST_SEEDS");
+  const std::size_t runs = more != nullptr ? std::stoull(more) : asked ? 1 : count;
   const auto failures = [] {
     using namespace boost::unit_test;
     return results_collector.results(framework::current_test_case().p_id).p_assertions_failed.get();
