@@ -54,6 +54,9 @@ struct AppContext {
         board(log, registry),
         budget(config.cache_bytes_max) {}
 
+  /// Outputs, changes and offsets of all tasks are one transaction.
+  [[nodiscard]] bool transactional() const { return config.guarantee == Guarantee::kExactlyOnce; }
+
   const Config config;
   const std::shared_ptr<const Graph> graph;
   const Log log;

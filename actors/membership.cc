@@ -13,6 +13,8 @@ constexpr std::chrono::milliseconds kPollWait{10};  // Also how long a message m
 // Between attempts whose outcome is not definite.
 constexpr std::chrono::milliseconds kRetryPause{100};
 constexpr std::chrono::milliseconds kOffsetsTimeout{5'000};
+// Of an attempt to add offsets to a transaction; the group's events wait meanwhile.
+constexpr std::chrono::milliseconds kSendTimeout{1'000};
 
 }  // namespace
 
@@ -127,9 +129,21 @@ void Membership::void_commits(const std::vector<TopicPartition>& partitions) {
   }
 }
 
+// A transaction holds the records of all its tasks: it is void when one of them is owned no more.
+void Membership::void_torn() {
+  for (auto& pending : state.commits) {
+    const auto dead = std::find_if_not(pending.requests->begin(), pending.requests->end(),
+                                       [this](const auto& request) { return alive(request); });
+    if (dead == pending.requests->end()) continue;
+    for (auto& result : pending.results)
+      result = Status::fenced(to_string(dead->driver) + " is no longer owned here");
+  }
+}
+
 void Membership::send_commits() {
   const bool may_send = !state.member->joining() && state.member->is_member() &&
                         state.app->clock.elapsed() >= state.retry_at;
+  if (state.app->transactional()) void_torn();
   std::vector<OffsetCommit> offsets;
   std::vector<std::pair<std::size_t, std::size_t>> sources;  // Of each offset: commit, request.
   for (std::size_t c = 0; c < state.commits.size(); ++c) {
@@ -148,13 +162,17 @@ void Membership::send_commits() {
     }
   }
   if (may_send && !offsets.empty()) {
-    const auto results = state.member->commit(offsets);
+    const auto results =
+        state.app->transactional()
+            ? std::vector<Status>(offsets.size(), state.member->send_offsets(
+                                                      *state.app->producer, offsets, kSendTimeout))
+            : state.member->commit(offsets);
     for (std::size_t i = 0; i < results.size(); ++i) {
       auto& result = state.commits[sources[i].first].results[sources[i].second];
       // Unknown outcome: the same commit goes out again until its result is definite. A partition
       // that failed for good fails its task, whatever the others of the task say.
       if (results[i].code() == Code::kUnavailable) {
-        state.app->log.warn(results[i].message() + "; trying again");
+        if (i == 0) state.app->log.warn(results[i].message() + "; trying again");
         state.retry_at = state.app->clock.elapsed() + kRetryPause;
         if (!result || result->ok()) result = Status::unavailable("undecided");
       } else if (!result || (result->ok() && !results[i].ok())) {

@@ -57,6 +57,7 @@ class Membership final : public MembershipHandle::stateful_base<MembershipState>
   void on_poll();
   void on_event(GroupEvent event);
   void void_commits(const std::vector<TopicPartition>& partitions);
+  void void_torn();
   void send_commits();
   void serve_reads();
   [[nodiscard]] bool alive(const CommitRequest& request) const;

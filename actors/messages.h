@@ -35,6 +35,8 @@ using commit_atom = caf::atom_constant<caf::atom("commit")>;
 using flush_atom = caf::atom_constant<caf::atom("flush")>;
 using offsets_atom = caf::atom_constant<caf::atom("offsets")>;
 using answer_atom = caf::atom_constant<caf::atom("answer")>;
+using void_atom = caf::atom_constant<caf::atom("void")>;
+using broken_atom = caf::atom_constant<caf::atom("broken")>;
 using renew_atom = caf::atom_constant<caf::atom("renew")>;
 using restore_atom = caf::atom_constant<caf::atom("restore")>;
 using assigned_atom = caf::atom_constant<caf::atom("assigned")>;
@@ -105,11 +107,13 @@ struct TaskFailure {
   TaskRef task;
   Status status;
   bool progressed = false;  ///< The attempt had committed records of its own.
+  bool sound = false;       ///< What it has committed may be kept: the cause lies elsewhere.
 };
 
 using TaskHandle = caf::typed_actor<
     caf::reacts_to<wake_atom>, caf::reacts_to<tick_atom>,
     caf::replies_to<prepare_atom>::with<Prepared>,
+    // Exactly-once: null if the transaction was committed without anything of this task.
     caf::reacts_to<committed_atom, std::shared_ptr<const CommitPoint>>, caf::reacts_to<drain_atom>,
     caf::replies_to<close_atom, bool>::with<bool>,  // true: checkpoint what is committed.
     caf::reacts_to<query_atom, QueryPtr>>;
@@ -127,8 +131,10 @@ using CommitterHandle = caf::typed_actor<
     caf::reacts_to<leave_atom, TaskRef>, caf::reacts_to<commit_atom, TaskId>,
     // Answers once everything the tasks had processed is committed, or they are gone.
     caf::replies_to<flush_atom, std::vector<TaskId>>::with<bool>,
-    // Drops what is on its way to the broker. Only while there are no tasks.
-    caf::replies_to<renew_atom>::with<bool>, caf::replies_to<stop_atom>::with<bool>>;
+    // Drops what is on its way to the brokers; answers when that is done.
+    caf::replies_to<void_atom>::with<bool>,
+    // The answer to broken: the tasks that write are closed.
+    caf::reacts_to<renew_atom>, caf::replies_to<stop_atom>::with<bool>>;
 
 using MembershipHandle =
     caf::typed_actor<caf::reacts_to<poll_atom>,
@@ -146,7 +152,10 @@ using SupervisorHandle =
     caf::typed_actor<caf::reacts_to<start_atom>, caf::reacts_to<assigned_atom, AssignmentChange>,
                      caf::reacts_to<revoked_atom, AssignmentChange>,
                      caf::reacts_to<running_atom, TaskRef>,
-                     caf::reacts_to<failed_atom, TaskFailure>, caf::reacts_to<start_atom, TaskRef>,
+                     caf::reacts_to<failed_atom, TaskFailure>,
+                     // The producer must be renewed, once these are closed.
+                     caf::reacts_to<broken_atom, std::vector<TaskFailure>>,
+                     caf::reacts_to<start_atom, TaskRef>,
                      caf::reacts_to<fatal_atom, Status>, caf::reacts_to<settled_atom>,
                      caf::reacts_to<tick_atom>, caf::reacts_to<stop_atom>>;
 
@@ -164,6 +173,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::Prepared)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::RestoreRequestPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::RestoreAnswer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::TaskFailure)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<millrace::TaskFailure>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::QueryPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::CommitMember)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::Status)

@@ -194,14 +194,48 @@ void look_at_changelogs(AppContext& app, TopicAdmin& admin) {
   }
 }
 
+// `partitions`: the counts of topics that tasks may write to.
+void make_producer(AppContext& app, std::map<std::string, std::int32_t> partitions) {
+  std::string transactional_id;
+  if (app.transactional()) {
+    auto instance = app.state_directory->instance_id();
+    if (!instance) throw StateDirectoryError(instance.error().message());
+    transactional_id = make_transactional_id(app.config, *instance);
+  }
+  auto producer = Producer::create(app.config, app.log.for_kafka(), transactional_id);
+  if (!producer) throw StatusError(producer.error());
+  app.producer = *std::move(producer);
+  const auto queue_max =
+      number_property(app.config, ClientRole::kProducer, "queue.buffering.max.messages");
+  app.producer_queue_high = static_cast<std::size_t>(queue_max) / 2;
+  app.sink = std::make_unique<KafkaSink>(*app.producer, std::move(partitions));
+  if (!app.transactional()) return;
+  // Their metadata is fetched before the first transaction.
+  for (const auto& part : app.graph->subtopologies()) {
+    for (const auto& topic : part.sink_topics) static_cast<void>(app.sink->topic(topic));
+  }
+  for (const StoreSpec& store : app.graph->stores()) {
+    const auto topic = changelog_topic(app.config.application_id, store.options);
+    if (!topic.empty()) static_cast<void>(app.sink->topic(topic));
+  }
+  app.log.info("transactions as " + transactional_id);
+  const auto deadline = app.clock.elapsed() + app.config.startup_timeout;
+  for (;;) {
+    const auto status = app.producer->open(kPingTimeout);
+    if (status.ok()) return;
+    if (status.code() != Code::kUnavailable || app.clock.elapsed() >= deadline || app.stop_asked())
+      throw StatusError(status);
+    app.log.warn(status.message() + "; trying again");
+  }
+}
+
 }  // namespace
 
 void start_up(AppContext& app, EmbeddedKafka* embedded) {
-  if (app.config.guarantee == Guarantee::kExactlyOnce) {
+  if (app.transactional() && embedded != nullptr) {
     throw ConfigError(
-        "guarantee = exactly_once is not available in this version; use at_least_once, under which "
-        "state "
-        "holds each input record once and outputs may repeat after a crash");
+        "guarantee = exactly_once needs a real cluster: the embedded Kafka stores no transactions; "
+        "use at_least_once with it");
   }
   app.engine = make_engine(app.config);
   for (const auto& store : app.graph->stores()) {
@@ -226,15 +260,9 @@ void start_up(AppContext& app, EmbeddedKafka* embedded) {
   if (!id) throw StatusError(id.error());
   app.cluster = topic_hash(*id);
 
-  auto producer = Producer::create(app.config, app.log.for_kafka());
-  if (!producer) throw StatusError(producer.error());
-  app.producer = *std::move(producer);
-  const auto queue_max =
-      number_property(app.config, ClientRole::kProducer, "queue.buffering.max.messages");
-  app.producer_queue_high = static_cast<std::size_t>(queue_max) / 2;
   auto counts = cluster.topics();
   for (const auto& topic : missing) counts[topic.name] = topic.partitions;
-  app.sink = std::make_unique<KafkaSink>(*app.producer, std::move(counts));
+  make_producer(app, std::move(counts));
   auto data = DataConsumer::create(app.config, app.log.for_kafka());
   if (!data) throw StatusError(data.error());
   app.data = *std::move(data);

@@ -60,6 +60,7 @@ SupervisorHandle::behavior_type Supervisor::make_behavior() {
       [this](revoked_atom, const AssignmentChange& change) { on_revoked(change); },
       [this](running_atom, TaskRef ref) { on_running(ref); },
       [this](failed_atom, const TaskFailure& failure) { on_failed(failure); },
+      [this](broken_atom, const std::vector<TaskFailure>& writers) { on_broken(writers); },
       [this](start_atom, TaskRef ref) {
         Entry* entry = find(ref);
         if (entry != nullptr && entry->phase == Phase::kWaiting && !state.stopping) begin(*entry);
@@ -149,7 +150,7 @@ void Supervisor::on_assigned(const AssignmentChange& change) {
     if (found != state.tasks.end()) {
       // Still here under an older epoch, under which nothing can be committed any more: close it,
       // then begin anew.
-      if (found->second.phase != Phase::kClosing) close({id}, false);
+      if (found->second.phase != Phase::kClosing) close({id}, Closing::kDrop);
       const auto closing = state.tasks.find(id);
       if (closing != state.tasks.end()) {
         closing->second.next_epoch = change.epoch;
@@ -185,24 +186,46 @@ void Supervisor::on_revoked(const AssignmentChange& change) {
                            std::to_string(change.partitions.size()) + " partitions");
   state.rebalancing = true;
   state.answer_due = true;
-  state.lost = change.lost;
   for (const TaskId id : ids) {
     if (state.tasks.contains(id)) state.revoking.insert(id);
   }
-  close(ids, !change.lost);
+  close(ids, change.lost ? Closing::kDrop : Closing::kFlush);
+  if (change.lost) {
+    // A lost assignment is the whole one: others own the partitions by now. What these tasks had on
+    // the way to a broker that did not answer must not come there later, as the newest of its keys.
+    state.voiding = true;
+    const auto voided = [this] {
+      state.voiding = false;
+      answer_if_closed();
+    };
+    request(state.committer, kPatience, void_atom::value)
+        .then([voided](bool) { voided(); }, [voided](const caf::error&) { voided(); });
+  }
   show_state();
   answer_if_closed();
 }
 
 void Supervisor::answer_if_closed() {
-  if (!state.answer_due || !state.revoking.empty()) return;
+  if (!state.answer_due || !state.revoking.empty() || state.voiding) return;
   state.answer_due = false;
-  const auto answer = [this] { send(state.membership, answer_atom::value); };
-  // A lost assignment is the whole one: others own the partitions by now. What these tasks had on
-  // the way to a broker that did not answer must not come there later, as the newest of its keys.
-  if (!state.lost || !state.tasks.empty()) return answer();
-  request(state.committer, kPatience, renew_atom::value)
-      .then([answer](bool) { answer(); }, [answer](const caf::error&) { answer(); });
+  send(state.membership, answer_atom::value);
+}
+
+// What is on its way to the brokers cannot be told apart by task: all that write begin again.
+void Supervisor::on_broken(const std::vector<TaskFailure>& writers) {
+  if (state.stopping) return;
+  state.renewal_due = true;
+  for (const auto& writer : writers) on_failed(writer);
+  for (const auto& [id, entry] : state.tasks) {
+    if (entry.phase == Phase::kClosing && entry.handle) state.writers.insert(entry.ref);
+  }
+  renew_if_closed();
+}
+
+void Supervisor::renew_if_closed() {
+  if (!state.renewal_due || !state.writers.empty()) return;
+  state.renewal_due = false;
+  send(state.committer, renew_atom::value);
 }
 
 // --- The life of a task ---
@@ -328,13 +351,12 @@ void Supervisor::on_failed(const TaskFailure& failure) {
     entry->phase = Phase::kClosing;
     return closed(failure.task);
   }
-  close({failure.task.id}, false);
+  close({failure.task.id}, failure.sound ? Closing::kKeep : Closing::kDrop);
   show_state();
 }
 
-// Closes tasks in whatever phase they are; with `flush` what they have processed is committed
-// first.
-void Supervisor::close(const std::vector<TaskId>& ids, bool flush) {
+// Closes tasks in whatever phase they are.
+void Supervisor::close(const std::vector<TaskId>& ids, Closing how) {
   std::vector<TaskRef> to_flush;
   std::vector<TaskRef> at_once;
   for (const TaskId id : ids) {
@@ -358,10 +380,10 @@ void Supervisor::close(const std::vector<TaskId>& ids, bool flush) {
     } else {
       send(*entry.handle, drain_atom::value);
       if (entry.running) state.app->board.set_task_state(id, TaskState::kSuspended);
-      (flush && entry.running ? to_flush : at_once).push_back(entry.ref);
+      (how == Closing::kFlush && entry.running ? to_flush : at_once).push_back(entry.ref);
     }
   }
-  close_actors(at_once, false);
+  close_actors(at_once, how == Closing::kKeep);
   if (to_flush.empty()) return;
   std::vector<TaskId> flushed;
   for (const TaskRef ref : to_flush) flushed.push_back(ref.id);
@@ -400,6 +422,8 @@ void Supervisor::closed(TaskRef ref) {
   entry->handle.reset();
   state.app->board.set_task_state(ref.id, TaskState::kClosed);
   state.revoking.erase(ref.id);
+  state.writers.erase(ref);
+  renew_if_closed();
   if (!state.stopping && entry->next_epoch) {
     entry->epoch = *entry->next_epoch;
     entry->next_epoch.reset();
@@ -433,7 +457,7 @@ void Supervisor::on_stop(const Status& why) {
     entry.restart = false;
     all.push_back(id);
   }
-  close(all, true);
+  close(all, Closing::kFlush);
   finish_if_closed();
 }
 

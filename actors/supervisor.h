@@ -56,7 +56,9 @@ struct SupervisorState {
   std::uint64_t attempts = 0;
   std::set<TaskId> revoking;  // Tasks whose closing the group waits for.
   bool answer_due = false;
-  bool lost = false;  ///< The revocation to answer is of partitions that are gone already.
+  bool voiding = false;      // The answer waits until nothing of the lost tasks is on its way.
+  bool renewal_due = false;  // The producer is broken; it is renewed when these are closed:
+  std::set<TaskRef> writers;
   bool rebalancing = true;
   bool settling = false;  // Nothing was assigned yet; more may come.
   bool stopping = false;
@@ -94,10 +96,18 @@ class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState>
   void restore(TaskRef ref, const TaskPlan& plan, const CommittedOffsets& committed);
   void on_restored(TaskRef ref, const RestoreAnswer& answer);
   void on_running(TaskRef ref);
-  void close(const std::vector<TaskId>& ids, bool flush);
+  /// What a task leaves behind.
+  enum class Closing : std::uint8_t {
+    kDrop,   // What its engines hold.
+    kKeep,   // What is committed.
+    kFlush,  // All it has processed: commits it, then as kKeep.
+  };
+  void close(const std::vector<TaskId>& ids, Closing how);
   void close_actors(const std::vector<TaskRef>& tasks, bool checkpoint);
   void closed(TaskRef ref);
 
+  void on_broken(const std::vector<TaskFailure>& writers);
+  void renew_if_closed();
   void answer_if_closed();
   void finish_if_closed();
   void show_state();

@@ -15,6 +15,8 @@ constexpr std::chrono::milliseconds kTick{100};
 constexpr int kTicksPerPublish = 10;
 // Batches in one go, before the actor lets others have the thread.
 constexpr int kBatchesPerWake = 4;
+// Of outputs that wait for the next transaction: a task with more takes no records.
+constexpr std::size_t kHeldBackBytesMax = std::size_t{16} << 20;
 
 }  // namespace
 
@@ -39,7 +41,7 @@ TaskHandle::behavior_type TaskActor::make_behavior() {
       [this](tick_atom) { on_tick(); },
       [this](prepare_atom) { return on_prepare(); },
       [this](committed_atom, const std::shared_ptr<const CommitPoint>& point) {
-        on_committed(*point);
+        on_committed(point.get());
       },
       [this](drain_atom) {
         state.draining = true;
@@ -63,6 +65,7 @@ Status TaskActor::create_task() {
   settings.on_error = state.app->config.on_error;
   settings.checkpoint_interval = state.app->config.checkpoint_interval;
   settings.checkpoint_bytes_max = state.app->config.checkpoint_bytes_max;
+  settings.transactional = state.app->transactional();
   settings.forward_at_commit = state.app->config.cache_bytes_max > 0;
   settings.log = [app = state.app](LogLevel level, const std::string& text) {
     app->log.write(level, text);
@@ -129,6 +132,7 @@ Result<bool> TaskActor::pull() {
   // Brokers are behind: waiting in produce() would hold a thread that other actors need. The tick
   // looks again.
   if (state.app->producer->queued() > state.app->producer_queue_high) return false;
+  if (task.held_back_bytes() > kHeldBackBytesMax) return false;  // The commit in flight wakes us.
   const std::size_t batch_max = state.app->config.batch_records_max;
   for (std::size_t i = 0; i < state.inputs.size(); ++i) {
     if (task.buffered(i) > 0) continue;
@@ -186,10 +190,13 @@ Prepared TaskActor::on_prepare() {
   return {*std::move(prepared), false};
 }
 
-void TaskActor::on_committed(const CommitPoint& point) {
+void TaskActor::on_committed(const CommitPoint* point) {
   if (state.failed) return;
-  state.progressed = state.progressed || point.sources != state.task->commit_point().sources;
-  state.task->committed(point);
+  if (point != nullptr) {
+    state.progressed = state.progressed || point->sources != state.task->commit_point().sources;
+    state.task->committed(*point);
+  }
+  if (auto status = state.task->begin_epoch(); !status.ok()) return fail(status);
   if (!state.started) {
     state.started = true;
     if (auto status = open_inputs(); !status.ok()) return fail(status);

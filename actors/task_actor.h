@@ -53,7 +53,7 @@ class TaskActor final : public TaskHandle::stateful_base<TaskActorState> {
   void serve_queries();
   void on_tick();
   Prepared on_prepare();
-  void on_committed(const CommitPoint& point);
+  void on_committed(const CommitPoint* point);
   void on_close(bool checkpoint);
   Result<bool> pull();
   void note_progress(bool progressed);

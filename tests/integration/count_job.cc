@@ -99,6 +99,22 @@ std::string CountJob::error_in_output() { return difference(expected, kafka.coun
 
 std::string CountJob::error_in_changelog() { return difference(expected, kafka.counts(changelog)); }
 
+std::string CountJob::error_in_order() {
+  Counts latest;
+  std::string error;
+  kafka.read(output, [&](const StoredRecord& record) {
+    const std::int64_t count = from_big_endian(*record.value);
+    auto& before = latest[*record.key];
+    if (count <= before && error.empty()) {
+      error = *record.key + " went from " + std::to_string(before) + " to " +
+              std::to_string(count) + " at offset " + std::to_string(record.offset) +
+              " of partition " + std::to_string(record.partition);
+    }
+    before = count;
+  });
+  return error;
+}
+
 Traffic::Traffic(CountJob& job, std::int64_t records_per_second, std::int64_t keys) : job_(job) {
   thread_ = std::thread{[this, records_per_second, keys, address = job.kafka.address(),
                          topic = job.input] {

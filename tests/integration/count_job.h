@@ -46,6 +46,9 @@ class CountJob {
   /// nothing.
   [[nodiscard]] std::string error_in_output();
   [[nodiscard]] std::string error_in_changelog();
+  /// Exactly-once: a key whose outputs do not rise from one to the next, in the order of the log;
+  /// empty: there is none.
+  [[nodiscard]] std::string error_in_order();
 
   [[nodiscard]] std::filesystem::path state_dir(const std::string& instance) const {
     return folder_.path() / instance;

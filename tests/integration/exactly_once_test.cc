@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// guarantee = exactly_once on a real broker: outputs, state and offsets are one transaction, whoever
+// is killed, stopped or replaced. Read from outside by a read_committed client.
+#include <boost/test/unit_test.hpp>
+#include <csignal>
+#include <iostream>
+#include <random>
+
+#include "tests/integration/count_job.h"
+#include "tests/support/seed.h"
+
+namespace millrace::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+const Environment kExactlyOnce{{"MILLRACE_GUARANTEE", "exactly_once"},
+                               {"MILLRACE_COMMIT_INTERVAL_MS", "100"}};
+
+Environment with(Environment settings) {
+  settings.insert(kExactlyOnce.begin(), kExactlyOnce.end());
+  return settings;
+}
+
+// A dead writer's transaction stays open for 10 s, and the broker looks every 10 s.
+constexpr seconds kStable{60};
+
+double total(Process& process, const std::string& name) {
+  return metric(process.get("/metrics").body, name).value_or(0);
+}
+
+double running_tasks(Process& process) {
+  return metric(process.get("/metrics").body, "millrace_tasks{state=\"RUNNING\"}").value_or(0);
+}
+
+void require_exact(CountJob& job) {
+  BOOST_REQUIRE(job.wait_until_processed(kStable));
+  BOOST_TEST(job.error_in_output() == "");
+  BOOST_TEST(job.error_in_changelog() == "");
+  BOOST_TEST(job.error_in_order() == "");
+}
+
+BOOST_AUTO_TEST_SUITE(exactly_once)
+
+// KS-14: outputs, changelog and offsets become visible together.
+BOOST_AUTO_TEST_CASE(what_is_not_committed_is_not_seen_and_a_stop_commits_all) {
+  CountJob job{4};
+  job.produce(20'000, 1'000);
+  auto process = job.start("one", with({}));
+  BOOST_TEST(job.wait_until_processed(), *process);
+  require_exact(job);
+  BOOST_TEST(total(*process, "millrace_producer_renewals_total") == 0);
+  BOOST_TEST(process->stop().value_or(-1) == 0, *process);
+  // The next run takes over at once: nothing is replayed, nothing processed again.
+  process = job.start("one", with({}));
+  BOOST_TEST_REQUIRE(process->wait_for_log("RESTORING -> RUNNING", seconds{30}), *process);
+  BOOST_TEST(replayed_records(process->log()) == 0);
+  job.produce(5'000, 1'000);
+  require_exact(job);
+  BOOST_TEST(process->stop().value_or(-1) == 0, *process);
+}
+
+BOOST_AUTO_TEST_CASE(kill_at_random_moments_leaves_each_count_once_in_the_output) {
+  constexpr int kKills = 8;
+  const auto seed = asked_seed().value_or(std::random_device{}());
+  std::cerr << "MILLRACE_TEST_SEED=" << seed << '\n';
+  std::mt19937_64 random{seed};
+  CountJob job{4};
+  const auto settings = with({{"MILLRACE_CHECKPOINT_INTERVAL_MS", "300"}});
+  Traffic traffic{job, 10'000, 5'000};
+  std::map<std::string, std::unique_ptr<Process>> processes;
+  for (const std::string name : {"first", "second"}) processes[name] = job.start(name, settings);
+  for (int i = 0; i < kKills; ++i) {
+    const std::string name = i % 2 == 0 ? "first" : "second";
+    auto& process = processes[name];
+    BOOST_TEST_REQUIRE(process->wait_for_log("-> RUNNING", kStable), *process);
+    let_pass(milliseconds{std::uniform_int_distribution{0, 1'500}(random)});
+    BOOST_TEST_REQUIRE(process->running(), *process);
+    process->kill();
+    if (i % 4 == 3) job.wipe(name);
+    process = job.start(name, settings);
+  }
+  traffic.stop();
+  require_exact(job);
+  for (auto& [name, process] : processes) {
+    // A crash costs the tail since the last checkpoint, never the state.
+    BOOST_TEST(process->log().find("rebuilt") == std::string::npos, *process);
+    BOOST_TEST(process->stop().value_or(-1) == 0, *process);
+  }
+}
+
+// KS-17, faults.md F3 and F4: stopped past its session, and past its transaction.
+BOOST_AUTO_TEST_CASE(a_zombie_is_fenced_and_nothing_of_it_is_seen) {
+  CountJob job{4};
+  Traffic traffic{job, 5'000, 2'000};
+  auto zombie = job.start("zombie", with({}));
+  BOOST_REQUIRE(zombie->wait_for_log("-> RUNNING", seconds{30}));
+  auto other = job.start("other", with({}));
+  BOOST_REQUIRE(other->wait_for_log("-> RUNNING", seconds{30}));
+  for (const seconds asleep : {seconds{9}, seconds{25}}) {
+    BOOST_TEST_REQUIRE(wait_until([&] { return running_tasks(*zombie) == 2; }, kStable), *zombie);
+    const auto losses = occurrences(zombie->log(), "lost 2");
+    zombie->signal(SIGSTOP);
+    let_pass(asleep);
+    zombie->signal(SIGCONT);
+    BOOST_TEST_REQUIRE(
+        wait_until([&] { return occurrences(zombie->log(), "lost 2") > losses; }, kStable), *zombie);
+  }
+  BOOST_TEST(wait_until([&] { return running_tasks(*zombie) == 2; }, kStable), *zombie);
+  traffic.stop();
+  require_exact(job);
+  BOOST_TEST(zombie->stop().value_or(-1) == 0, *zombie);
+  BOOST_TEST(other->stop().value_or(-1) == 0, *other);
+}
+
+BOOST_AUTO_TEST_CASE(members_that_join_and_leave_under_load_abort_no_transaction) {
+  constexpr int kRounds = 3;
+  CountJob job{8};
+  Traffic traffic{job, 10'000, 5'000};
+  auto first = job.start("first", with({}));
+  BOOST_REQUIRE(first->wait_for_log("-> RUNNING", seconds{30}));
+  for (int i = 0; i < kRounds; ++i) {
+    auto second = job.start("second", with({}));
+    BOOST_TEST_REQUIRE(second->wait_for_log("-> RUNNING", kStable), *second);
+    let_pass(milliseconds{500});
+    BOOST_TEST(second->stop().value_or(-1) == 0, *second);
+    BOOST_TEST(occurrences(second->log(), "lost ") == 0U, *second);
+  }
+  traffic.stop();
+  require_exact(job);
+  BOOST_TEST(total(*first, "millrace_producer_renewals_total") == 0, *first);
+  BOOST_TEST(occurrences(first->log(), "lost ") == 0U, *first);
+  BOOST_TEST(first->stop().value_or(-1) == 0, *first);
+}
+
+// KS-18: a broker that dies and comes back.
+BOOST_AUTO_TEST_CASE(a_killed_broker_costs_a_transaction_at_most) {
+  OwnBroker broker;
+  CountJob job{4, broker.address()};
+  auto process = job.start("one", with({}));
+  BOOST_REQUIRE(process->wait_for_log("-> RUNNING", seconds{30}));
+  job.produce(20'000, 1'000);
+  BOOST_REQUIRE(wait_until(
+      [&] { return total(*process, "millrace_records_consumed_total") > 1'000; }, seconds{30}));
+  broker.run("kill");
+  let_pass(seconds{2});
+  broker.run("start");
+  job.produce(20'000, 1'000);
+  require_exact(job);
+  BOOST_TEST(process->stop().value_or(-1) == 0, *process);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace millrace::testing
