@@ -9,6 +9,7 @@
 
 #include "runtime/changelog_configs.h"
 #include "runtime/commit_point.h"
+#include "runtime/dead_letter.h"
 #include "runtime/engine_choice.h"
 #include "runtime/kafka/embedded_broker.h"
 
@@ -103,6 +104,26 @@ class ClusterCheck {
     return missing;
   }
 
+  // Topics for dead letters that must be created.
+  std::vector<TopicSpec> missing_dead_letter_topics() {
+    const auto& config = app_.config;
+    std::vector<TopicSpec> missing;
+    for (const auto& [topic, sources] :
+         dead_letter_topics(*app_.graph, error_rules(config), config.application_id)) {
+      TopicSpec wanted{topic, 1, config.replication_factor, dead_letter_configs()};
+      for (const auto& source : sources) {
+        wanted.partitions = std::max(wanted.partitions, partitions_of(source, [] {}));
+      }
+      partitions_of(wanted.name, [&] {
+        missing.push_back(wanted);
+        if (config.auto_create_topics) return;
+        report(DeadLetterTopicNotFoundError(wanted.name, wanted.partitions,
+                                            wanted.replication_factor, wanted.configs));
+      });
+    }
+    return missing;
+  }
+
   const std::map<std::string, std::int32_t>& topics() const { return topics_; }
 
  private:
@@ -146,14 +167,14 @@ void throw_as(const Error& error) {
 
 void throw_typed(const Error& error) {
   throw_as<SourceTopicNotFoundError, SinkTopicNotFoundError, ChangelogNotFoundError,
-           ChangelogPartitionMismatchError, StatusError>(error);
+           ChangelogPartitionMismatchError, DeadLetterTopicNotFoundError, StatusError>(error);
 }
 
-void create_changelogs(AppContext& app, TopicAdmin& admin, const std::vector<TopicSpec>& missing) {
+void create_topics(AppContext& app, TopicAdmin& admin, const std::vector<TopicSpec>& missing) {
   for (const auto& topic : missing) {
     auto created = admin.create_topic(topic, kAnswerTimeout);
     if (!created) throw StatusError(created.error());
-    app.log.info("created changelog " + topic.name + " with " + std::to_string(topic.partitions) +
+    app.log.info("created topic " + topic.name + " with " + std::to_string(topic.partitions) +
                  " partitions");
   }
   // Until every broker knows a new topic, reading or writing it fails: wait for it here, once.
@@ -165,7 +186,7 @@ void create_changelogs(AppContext& app, TopicAdmin& admin, const std::vector<Top
       if (!count && count.error().code() != Code::kUnavailable) throw StatusError(count.error());
       if (app.clock.elapsed() >= deadline) {
         throw StatusError(
-            Status::unavailable("changelog " + topic.name + " was created but does not appear"));
+            Status::unavailable("topic " + topic.name + " was created but does not appear"));
       }
       std::this_thread::sleep_for(std::chrono::milliseconds{50});
     }
@@ -253,8 +274,9 @@ void start_up(AppContext& app, EmbeddedKafka* embedded) {
   wait_for_broker(app, *admin);
   ClusterCheck cluster{app, *admin, throw_typed};
   app.subtopologies = cluster.subtopologies();
-  const auto missing = cluster.missing_changelogs(app.subtopologies);
-  create_changelogs(app, *admin, missing);
+  auto missing = cluster.missing_changelogs(app.subtopologies);
+  for (auto& topic : cluster.missing_dead_letter_topics()) missing.push_back(std::move(topic));
+  create_topics(app, *admin, missing);
   look_at_changelogs(app, *admin);
   auto id = admin->cluster_id(kAnswerTimeout);
   if (!id) throw StatusError(id.error());
@@ -276,6 +298,7 @@ std::vector<std::string> check_cluster(const AppContext& app, EmbeddedKafka* emb
     ClusterCheck cluster{app, *admin,
                          [&](const Error& error) { problems.emplace_back(error.what()); }};
     static_cast<void>(cluster.missing_changelogs(cluster.subtopologies()));
+    static_cast<void>(cluster.missing_dead_letter_topics());
   } catch (const Error& error) {
     problems.emplace_back(error.what());
   }

@@ -6,6 +6,7 @@
 #include <caf/typed_response_promise.hpp>
 
 #include "actors/handlers.h"
+#include "runtime/kafka/client_config.h"
 
 namespace millrace {
 namespace {
@@ -61,8 +62,9 @@ TaskHandle::behavior_type TaskActor::make_behavior() {
 
 Status TaskActor::create_task() {
   TaskSettings settings;
-  settings.on_decode_error = state.app->config.on_decode_error;
-  settings.on_error = state.app->config.on_error;
+  settings.errors = error_rules(state.app->config);
+  settings.message_bytes_max = static_cast<std::size_t>(
+      number_property(state.app->config, ClientRole::kProducer, "message.max.bytes"));
   settings.checkpoint_interval = state.app->config.checkpoint_interval;
   settings.checkpoint_bytes_max = state.app->config.checkpoint_bytes_max;
   settings.transactional = state.app->transactional();

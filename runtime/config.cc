@@ -103,7 +103,15 @@ std::string_view to_string(OffsetReset reset) {
 }
 
 std::string_view to_string(ErrorPolicy policy) {
-  return policy == ErrorPolicy::kSkip ? "skip" : "fail";
+  switch (policy) {
+    case ErrorPolicy::kFail:
+      return "fail";
+    case ErrorPolicy::kSkip:
+      return "skip";
+    case ErrorPolicy::kDeadLetter:
+      return "dead_letter";
+  }
+  return "unknown";
 }
 
 std::string_view to_string(LogLevel level) {

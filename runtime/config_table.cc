@@ -157,7 +157,9 @@ std::string check_name(std::string_view name) {
   return "must be 1 to " + std::to_string(kNameMax) + " characters of [a-zA-Z0-9._-], not . or ..";
 }
 
-std::string check_instance_id(std::string_view id) { return id.empty() ? "" : check_name(id); }
+std::string check_optional_name(std::string_view name) {
+  return name.empty() ? "" : check_name(name);
+}
 
 std::string check_engine(std::string_view engine) {
   std::string allowed = "must be one of";
@@ -213,7 +215,7 @@ Setting replication_factor() {
 
 constexpr std::array kGuarantees{Guarantee::kAtLeastOnce, Guarantee::kExactlyOnce};
 constexpr std::array kResets{OffsetReset::kEarliest, OffsetReset::kLatest};
-constexpr std::array kPolicies{ErrorPolicy::kFail, ErrorPolicy::kSkip};
+constexpr std::array kPolicies{ErrorPolicy::kFail, ErrorPolicy::kSkip, ErrorPolicy::kDeadLetter};
 constexpr std::array kLevels{LogLevel::kTrace, LogLevel::kDebug, LogLevel::kInfo,
                              LogLevel::kWarn,  LogLevel::kError, LogLevel::kOff};
 
@@ -230,7 +232,7 @@ std::vector<Setting> make_settings() {
       string("application_id", &Config::application_id, &check_application_id),
       string("bootstrap_servers", &Config::bootstrap_servers, &not_empty),
       string("client_id", &Config::client_id, &anything),
-      string("group_instance_id", &Config::group_instance_id, &check_instance_id),
+      string("group_instance_id", &Config::group_instance_id, &check_optional_name),
       string("state_dir", &Config::state_dir, &not_empty),
       number("state_cleanup_delay_ms", &Config::state_cleanup_delay,
              {1, 365 * kDay, "milliseconds"}),
@@ -263,6 +265,10 @@ std::vector<Setting> make_settings() {
       number("shutdown_timeout_ms", &Config::shutdown_timeout, kTimeout),
       choice("on_decode_error", kPolicies, field_of<&Config::on_decode_error>),
       choice("on_error", kPolicies, field_of<&Config::on_error>),
+      choice("on_produce_error", kPolicies, field_of<&Config::on_produce_error>),
+      number("error_retries", &Config::error_retries, {0, 1'000'000, ""}),
+      number("error_retry_backoff_ms", &Config::error_retry_backoff, kInterval),
+      string("dead_letter_topic", &Config::dead_letter_topic, &check_optional_name),
       choice(
           "log_level", kLevels, [](auto& config) -> auto& { return config.log.level; }),
   };

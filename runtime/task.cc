@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "millrace/functions.h"
+#include "runtime/dead_letter.h"
 #include "runtime/partitioner.h"
 
 namespace millrace {
@@ -32,6 +33,24 @@ std::optional<std::string> owned(std::optional<std::string_view> bytes) {
   return bytes ? std::optional<std::string>{*bytes} : std::nullopt;
 }
 
+// What goes with a kind of error.
+struct Failing {
+  DropReason reason;
+  const char* setting;
+  Code code;  // Under the policy fail.
+};
+Failing failing_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kDecode:
+      return {DropReason::kDecodeError, "on_decode_error", Code::kInternal};
+    case ErrorKind::kProduce:
+      return {DropReason::kProduceError, "on_produce_error", Code::kInvalidArgument};
+    case ErrorKind::kProcess:
+      break;
+  }
+  return {DropReason::kUserError, "on_error", Code::kInternal};
+}
+
 }  // namespace
 
 // --- What happens to a record ---
@@ -39,8 +58,8 @@ std::optional<std::string> owned(std::optional<std::string_view> bytes) {
 Result<std::size_t> Task::process(std::size_t records_max) {
   std::size_t done = 0;
   while (done < records_max) {
-    const auto choice = next_input();
-    if (!choice) break;
+    const auto choice = retry_ ? std::optional<std::size_t>{retry_->input} : next_input();
+    if (!choice || (retry_ && clock_.elapsed() < retry_->due)) break;
     Input& input = inputs_[*choice];
     const auto records = input.batches.front()->records();
     if (input.next % kRecordsPerTrim == 0) {
@@ -49,7 +68,12 @@ Result<std::size_t> Task::process(std::size_t records_max) {
           records.subspan(input.next, std::min(kRecordsPerTrim, records.size() - input.next));
       if (auto status = prefetch(input, next); !status.ok()) return status;
     }
-    if (auto status = process_record(input, records[input.next]); !status.ok()) return status;
+    const auto finished = process_record(input, records[input.next]);
+    if (!finished) return finished.error();
+    if (!*finished) break;
+    input.position = records[input.next].offset + 1;
+    progressed_ = true;
+    metrics_.input(input.index).consumed.add();
     if (++records_since_sweep_ >= kRecordsPerSweep) {
       if (auto status = sweep(); !status.ok()) return status;
     }
@@ -65,64 +89,204 @@ Result<std::size_t> Task::process(std::size_t records_max) {
 
 // A record changes the cache and produces outputs. Nothing of it is durable before the next commit:
 // a crash here costs nothing but doing it again, and outputs that left already may repeat
-// (at-least-once).
-Status Task::process_record(Input& input, const RawRecord& record) {
+// (at-least-once). False: it is to be tried again later, and nothing of it is left.
+Result<bool> Task::process_record(Input& input, const RawRecord& record) {
   origin_ = {input.partition.topic, input.partition.partition, record.offset};
   before_ = {stream_time_, input.partition_time, input.has_time};
   stream_time_ = std::max(stream_time_, record.timestamp);
   input.partition_time = std::max(input.partition_time, record.timestamp);
   input.has_time = true;
-  input.position = record.offset + 1;
-  progressed_ = true;
-  metrics_.input(input.index).consumed.add();
   tell_time();
-
-  if (may_skip_) {
-    for (auto& store : stores_) store.cache->begin_record();
-  }
   try {
-    if (auto status = input.source->receive(record); !status.ok()) {
-      return failed(input, record, input.on_decode_error, DropReason::kDecodeError,
-                    "cannot be decoded, " + status.message());
+    if (const auto failure = attempt([&] { return input.source->receive(record); })) {
+      return failed(input, record, *failure);
     }
   } catch (const StoreFailure& failure) {
     return failure.status();
   } catch (const SinkFailure& failure) {
     return failure.status();
-  } catch (const std::exception& error) {
-    return failed(input, record, input.on_error, DropReason::kUserError, error.what());
-  } catch (...) {
-    return failed(input, record, input.on_error, DropReason::kUserError,
-                  "a serde threw something that is no std::exception");
   }
-  if (may_skip_) {
-    for (auto& store : stores_) store.cache->keep_record();
-    if (auto status = produce_all(held_); !status.ok()) return status;
-  }
-  return {};
+  retry_.reset();
+  return true;
 }
 
-// The record could not be processed. Skipped, it leaves no trace but the log line and the count.
-Status Task::failed(Input& input, const RawRecord& record, ErrorPolicy policy, DropReason reason,
-                    const std::string& what) {
-  const std::string text = "record " + to_string(origin_) + " (timestamp " +
-                           std::to_string(to_millis(record.timestamp)) + "): " + what;
-  if (policy == ErrorPolicy::kFail) {
-    return Status::internal(
-        text +
-        "; the policy is fail: correct the record or the code, or set on_error or "
-        "on_decode_error to skip");
-  }
+// The one place where what user code throws is caught. After a failure it is as if nothing had been
+// done. Failures of stores and sinks pass through: they are no record's fault.
+template <class Work>
+std::optional<Task::Failure> Task::attempt(const Work& work) {
   if (may_skip_) {
-    for (auto& store : stores_) store.cache->undo_record();
+    for (auto& store : stores_) store.cache->begin_record();
   }
+  std::optional<Failure> failure;
+  try {
+    if (const Status status = work(); !status.ok()) {
+      failure = {ErrorKind::kDecode, {}, "cannot be decoded, " + status.message()};
+    }
+  } catch (const StoreFailure&) {
+    throw;
+  } catch (const SinkFailure&) {
+    throw;
+  } catch (const UserCodeError& error) {
+    failure = {ErrorKind::kProcess, error.operator_name, error.what()};
+  } catch (const std::exception& error) {
+    failure = {ErrorKind::kProcess, {}, error.what()};
+  } catch (...) {
+    failure = {ErrorKind::kProcess, {}, "a serde threw something that is no std::exception"};
+  }
+  if (!failure) failure = too_large();
+  if (failure) {
+    if (may_skip_) {
+      for (auto& store : stores_) store.cache->undo_record();
+    }
+    held_.clear();
+    return failure;
+  }
+  if (!may_skip_) return std::nullopt;
+  for (auto& store : stores_) store.cache->keep_record();
+  produce_held();
+  return std::nullopt;
+}
+
+// Asked before any of a record's outputs leaves: none of them can be taken back.
+std::optional<Task::Failure> Task::too_large() const {
+  for (const auto& output : held_) {
+    const std::size_t bytes = record_bytes(output.key, output.value, output.headers);
+    if (bytes <= settings_.message_bytes_max) continue;
+    return Failure{ErrorKind::kProduce,
+                   {},
+                   "its output to " + outputs_[output.sink].topic + " has " +
+                       std::to_string(bytes) + " bytes, larger than kafka.message.max.bytes = " +
+                       std::to_string(settings_.message_bytes_max) + " allows"};
+  }
+  return std::nullopt;
+}
+
+// The record is tried again later, given up, or fails the task.
+Result<bool> Task::failed(Input& input, const RawRecord& record, const Failure& failure) {
   stream_time_ = before_.stream_time;
   input.partition_time = before_.partition_time;
   input.has_time = before_.has_time;
-  held_.clear();
-  drop(reason);
-  if (settings_.log) settings_.log(LogLevel::kWarn, text + "; skipped");
+  const std::size_t attempts = (retry_ ? retry_->attempts : 0) + 1;
+  if (failure.kind == ErrorKind::kProcess && attempts <= input.errors.retries) {
+    const auto pause = input.errors.pause(attempts);
+    retry_ = {input.index, attempts, clock_.elapsed() + pause};
+    metrics_.retries().add();
+    say("record " + to_string(origin_) + ": " + failure.message + "; attempt " +
+        std::to_string(attempts) + " of " + std::to_string(input.errors.retries + 1) +
+        ", the next one in " + std::to_string(pause.count()) + " ms");
+    return false;
+  }
+  retry_.reset();
+  const std::string& name =
+      failure.kind == ErrorKind::kDecode ? input.source_name : failure.operator_name;
+  if (auto status =
+          give_up(input,
+                  {failure.kind, origin_, record.timestamp, record.key, record.value, id_text_,
+                   name, failure.message, attempts, input.errors.policy(failure.kind)},
+                  record.headers);
+      !status.ok()) {
+    return status;
+  }
+  return true;
+}
+
+// What a table hands on at a commit belongs to no record that could be tried again.
+void Task::hand_on(NodeIndex node, StateCache& store, const StateEntry& entry,
+                   const std::function<void()>& forward) {
+  if (!may_skip_) return forward();
+  const auto failure = attempt([&] {
+    forward();
+    return Status{};
+  });
+  if (!failure) return;
+  std::string value;
+  if (entry.present()) store.ops().encode(entry.value(), value);
+  const Input& input = input_above(node);
+  const Origin table{plan_.graph->nodes()[node].name, plan_.id.partition, -1};
+  const auto status =
+      give_up(input,
+              {failure->kind, table, entry.timestamp(), entry.key(),
+               entry.present() ? std::optional<std::string_view>{value} : std::nullopt, id_text_,
+               failure->operator_name, failure->message, 1, input.errors.policy(failure->kind)},
+              nullptr);
+  if (!status.ok()) throw std::runtime_error(status.message());
+}
+
+// The first source above a node of which this task has a partition.
+const Task::Input& Task::input_above(NodeIndex node) const {
+  std::vector<NodeIndex> above{node};
+  for (std::size_t i = 0; i < above.size(); ++i) {
+    const Node& spec = plan_.graph->nodes()[above[i]];
+    for (const Input& input : inputs_) {
+      if (input.source_name == spec.name) return input;
+    }
+    above.insert(above.end(), spec.parents.begin(), spec.parents.end());
+  }
+  return inputs_.front();
+}
+
+// Ok where the policy lets the task go on: nothing is left of the record then but a log line, a
+// count and, where asked for, a dead letter, which is in the same commit as the record's offset.
+Status Task::give_up(const Input& input, ErrorContext error, const HeaderSource* headers) {
+  const bool is_record = error.origin.offset >= 0;
+  const std::string text = (is_record ? "record " + to_string(error.origin)
+                                      : "a change of table " + std::string{error.origin.topic}) +
+                           " (timestamp " + std::to_string(to_millis(error.timestamp)) +
+                           "): " + std::string{error.message};
+  if (input.errors.handler) {
+    try {
+      error.policy = input.errors.handler(error);
+    } catch (const std::exception& thrown) {
+      return Status::internal(text + "; and the error handler threw: " + thrown.what());
+    } catch (...) {
+      return Status::internal(text + "; and the error handler threw no std::exception");
+    }
+  }
+  const Failing failing = failing_of(error.kind);
+  if (error.policy == ErrorPolicy::kFail) {
+    return Status{failing.code, text +
+                                    "; the policy is fail: correct the record or the code, or "
+                                    "set " +
+                                    failing.setting + " to skip or dead_letter"};
+  }
+  if (error.policy == ErrorPolicy::kDeadLetter) {
+    try {
+      write_dead_letter(input, error, headers);
+    } catch (const SinkFailure& failure) {
+      return failure.status();
+    }
+  }
+  drop(failing.reason);
+  say(text + (error.policy == ErrorPolicy::kSkip
+                  ? "; skipped"
+                  : "; written to " + outputs_[input.dead_letters].topic));
   return {};
+}
+
+void Task::write_dead_letter(const Input& input, const ErrorContext& error,
+                             const HeaderSource* headers) {
+  const Output& output = outputs_[input.dead_letters];
+  const auto letter =
+      dead_letter(error, plan_.application_id, headers != nullptr ? headers->headers() : Headers{},
+                  settings_.message_bytes_max);
+  // Those of one partition stay in their order.
+  produce_to(input.dead_letters, error.origin.partition % output.target.partitions, letter.key, letter.value,
+             error.timestamp, &letter.headers);
+  metrics_.dead_letters().add();
+}
+
+// Not for each record: there may be a flood of them.
+void Task::say(const std::string& text) {
+  if (!settings_.log) return;
+  say_what_was_left_out();
+  if (log_limit_.admit(clock_.elapsed())) settings_.log(LogLevel::kWarn, text);
+}
+
+void Task::say_what_was_left_out() {
+  const auto count = log_limit_.left_out(clock_.elapsed());
+  if (count == 0) return;
+  settings_.log(LogLevel::kWarn, "task " + id_text_ + ": " + std::to_string(count) +
+                                     " more failures of records, not logged one by one");
 }
 
 std::optional<std::size_t> Task::next_input() const {
@@ -173,19 +337,27 @@ void Task::send(SinkIndex sink, std::optional<std::string_view> key,
 void Task::produce(SinkIndex sink, std::optional<std::string_view> key,
                    std::optional<std::string_view> value, Timestamp timestamp,
                    const Headers* headers) {
-  if (epoch_over_) {
-    // The transaction that is being committed must hold nothing of later records.
-    held_back_bytes_ += (key ? key->size() : 0) + (value ? value->size() : 0) + sizeof(HeldOutput);
-    held_back_.push_back({sink, owned(key), owned(value), timestamp,
-                          headers != nullptr ? *headers : Headers{}});
-    return;
-  }
   const Output& output = outputs_[sink];
   // Records without a key take turns among the partitions.
   const std::int32_t partition =
       key ? partition_of(*key, output.target.partitions)
           : static_cast<std::int32_t>(null_key_partition_++ %
                                       static_cast<std::uint32_t>(output.target.partitions));
+  produce_to(sink, partition, key, value, timestamp, headers);
+}
+
+void Task::produce_to(SinkIndex sink, std::int32_t partition, std::optional<std::string_view> key,
+                      std::optional<std::string_view> value, Timestamp timestamp,
+                      const Headers* headers) {
+  if (epoch_over_) {
+    // The transaction that is being committed must hold nothing of later records.
+    held_back_bytes_ += (key ? key->size() : 0) + (value ? value->size() : 0) + sizeof(HeldBack);
+    held_back_.push_back(
+        {{sink, owned(key), owned(value), timestamp, headers != nullptr ? *headers : Headers{}},
+         partition});
+    return;
+  }
+  const Output& output = outputs_[sink];
   const auto status =
       sink_.produce(output.target.id, partition, key, value, timestamp, headers, *acks_);
   if (!status.ok()) {
@@ -196,17 +368,12 @@ void Task::produce(SinkIndex sink, std::optional<std::string_view> key,
   output.produced->add();
 }
 
-Status Task::produce_all(std::vector<HeldOutput>& outputs) {
-  try {
-    for (const auto& output : outputs) {
-      produce(output.sink, output.key, output.value, output.timestamp,
-              output.headers.empty() ? nullptr : &output.headers);
-    }
-  } catch (const SinkFailure& failure) {
-    return failure.status();
+void Task::produce_held() {
+  for (const auto& output : held_) {
+    produce(output.sink, output.key, output.value, output.timestamp,
+            output.headers.empty() ? nullptr : &output.headers);
   }
-  outputs.clear();
-  return {};
+  held_.clear();
 }
 
 // --- When it is durable ---
@@ -239,7 +406,7 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
   // Tables hand on what has changed, which may change tables further down: parents stand first.
   try {
     for (const NodeIndex node : plan_.subtopology().nodes) operators_[node]->flush();
-    if (auto status = produce_all(held_); !status.ok()) return status;
+    produce_held();
   } catch (const StoreFailure& failure) {
     return failure.status();
   } catch (const SinkFailure& failure) {
@@ -348,8 +515,17 @@ void Task::committed(const CommitPoint& point) {
 
 Status Task::begin_epoch() {
   epoch_over_ = false;
+  try {
+    for (const auto& output : held_back_) {
+      produce_to(output.sink, output.partition, output.key, output.value, output.timestamp,
+                 output.headers.empty() ? nullptr : &output.headers);
+    }
+  } catch (const SinkFailure& failure) {
+    return failure.status();
+  }
+  held_back_.clear();
   held_back_bytes_ = 0;
-  return produce_all(held_back_);
+  return {};
 }
 
 bool Task::wants_commit() const {
@@ -490,8 +666,13 @@ Status Task::build() {
       const Node& spec = graph.nodes()[node];
       if (spec.kind != NodeKind::kSource || spec.topic != partition.topic) continue;
       input.source = &dynamic_cast<SourceOperator&>(*operators_[node]);
-      input.on_decode_error = spec.on_decode_error.value_or(settings_.on_decode_error);
-      input.on_error = spec.on_error.value_or(settings_.on_error);
+      input.source_name = spec.name;
+      input.errors = rules_of(spec.source, settings_.errors);
+      if (input.errors.may_dead_letter()) {
+        auto output = add_output(input.errors.dead_letter_topic);
+        if (!output) return output.error();
+        input.dead_letters = *output;
+      }
       std::vector<std::size_t> keyed;
       collect_keyed_stores(graph, node, keyed);
       for (std::size_t i = 0; i < plan_.stores.size(); ++i) {
@@ -499,7 +680,7 @@ Status Task::build() {
           input.keyed_stores.push_back(i);
       }
     }
-    may_skip_ = may_skip_ || input.on_error == ErrorPolicy::kSkip;
+    may_skip_ = may_skip_ || input.errors.may_undo();
     input.position = point_.sources.at(partition.topic);
     if (const auto time = point_.partition_times.find(partition.topic);
         time != point_.partition_times.end()) {
@@ -513,6 +694,9 @@ Status Task::build() {
 }
 
 Result<Task::SinkIndex> Task::add_output(const std::string& topic) {
+  const auto known = std::find_if(outputs_.begin(), outputs_.end(),
+                                  [&](const Output& output) { return output.topic == topic; });
+  if (known != outputs_.end()) return static_cast<SinkIndex>(known - outputs_.begin());
   auto target = sink_.topic(topic);
   if (!target) return target.error();
   outputs_.push_back({topic, *target, &metrics_.produced(topic)});
@@ -603,6 +787,7 @@ void Task::maintain() {
     store.expired.raise_to(figures.expired_keys);
   }
   count_expired();
+  say_what_was_left_out();
 }
 
 std::vector<EngineStatistics> Task::store_figures() {

@@ -18,6 +18,8 @@
 #include "millrace/graph.h"
 #include "millrace/time.h"
 #include "runtime/commit.h"
+#include "runtime/error_rules.h"
+#include "runtime/log_limit.h"
 #include "runtime/restore.h"
 #include "runtime/sink.h"
 #include "runtime/task_engines.h"
@@ -35,8 +37,9 @@ class Batch {
 
 /// What a task takes from the configuration.
 struct TaskSettings {
-  ErrorPolicy on_decode_error = ErrorPolicy::kFail;
-  ErrorPolicy on_error = ErrorPolicy::kFail;
+  ErrorRules errors;  ///< Where a source does not say otherwise.
+  /// Larger outputs are produce errors: `message.max.bytes` of the producer.
+  std::size_t message_bytes_max = std::size_t{1} << 30;
   std::chrono::milliseconds checkpoint_interval = std::chrono::seconds{10};
   std::size_t checkpoint_bytes_max = std::size_t{64} << 20;
   /// false: every update of a table is handed on at once.
@@ -77,6 +80,7 @@ class Task final : public TaskContext {
 
   /// Processes at most `records_max` of the added records, always the one with the lowest timestamp
   /// among the inputs' next ones; each goes through the operators depth-first. Returns how many.
+  /// A record that is to be tried again stops it until the pause is over: call again later.
   Result<std::size_t> process(std::size_t records_max);
 
   /// Records added but not processed, of all inputs and of one.
@@ -147,6 +151,8 @@ class Task final : public TaskContext {
             std::optional<std::string_view> value, Timestamp timestamp,
             const HeaderSource* headers) override;
   void drop(DropReason reason) override { metrics_.dropped(reason).add(); }
+  void hand_on(NodeIndex node, StateCache& store, const StateEntry& entry,
+               const std::function<void()>& forward) override;
   StateCache& store(const std::string& name, const ValueOps& value, const KeyOps& key,
                     StoreKind kind) override;
 
@@ -156,8 +162,9 @@ class Task final : public TaskContext {
     TopicPartition partition;
     SourceOperator* source = nullptr;
     std::vector<std::size_t> keyed_stores;  // Stores that look up the raw key: prefetched.
-    ErrorPolicy on_decode_error = ErrorPolicy::kFail;
-    ErrorPolicy on_error = ErrorPolicy::kFail;
+    std::string source_name;
+    ErrorRules errors;
+    SinkIndex dead_letters = 0;  // Where these rules know dead letters.
     std::deque<std::unique_ptr<Batch>> batches;
     std::size_t next = 0;  // In the first batch.
     std::size_t buffered = 0;
@@ -178,14 +185,30 @@ class Task final : public TaskContext {
     Sink::Topic target;
     metrics::Counter* produced;
   };
-  // An output held back: until its record is done, because the record may yet be skipped; or until
-  // the next transaction begins.
+  // An output held until its record is done, because the record may yet be skipped.
   struct HeldOutput {
     SinkIndex sink;
     std::optional<std::string> key;
     std::optional<std::string> value;
     Timestamp timestamp;
     Headers headers;
+  };
+  // One held back until the next transaction begins.
+  struct HeldBack : HeldOutput {
+    std::int32_t partition;
+  };
+
+  // What went wrong with a record or with a table's change.
+  struct Failure {
+    ErrorKind kind;
+    std::string operator_name;
+    std::string message;
+  };
+  // A record that waits for its next attempt; until then its task does nothing else.
+  struct Retry {
+    std::size_t input;
+    std::size_t attempts;  // So far.
+    std::chrono::nanoseconds due;
   };
 
   Task(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink, const Clock& clock,
@@ -195,9 +218,17 @@ class Task final : public TaskContext {
 
   Status prefetch(const Input& input, std::span<const RawRecord> records);
   [[nodiscard]] std::optional<std::size_t> next_input() const;
-  Status process_record(Input& input, const RawRecord& record);
-  Status failed(Input& input, const RawRecord& record, ErrorPolicy policy, DropReason reason,
-                const std::string& what);
+  Result<bool> process_record(Input& input, const RawRecord& record);
+  template <class Work>
+  std::optional<Failure> attempt(const Work& work);
+  [[nodiscard]] std::optional<Failure> too_large() const;
+  Result<bool> failed(Input& input, const RawRecord& record, const Failure& failure);
+  Status give_up(const Input& input, ErrorContext error, const HeaderSource* headers);
+  [[nodiscard]] const Input& input_above(NodeIndex node) const;
+  void write_dead_letter(const Input& input, const ErrorContext& error,
+                         const HeaderSource* headers);
+  void say(const std::string& text);
+  void say_what_was_left_out();
   [[nodiscard]] const std::string& store_name(std::size_t index) const {
     return plan_.graph->stores()[plan_.stores[index].store].options.name();
   }
@@ -207,7 +238,10 @@ class Task final : public TaskContext {
   Status sweep();
   void produce(SinkIndex sink, std::optional<std::string_view> key,
                std::optional<std::string_view> value, Timestamp timestamp, const Headers* headers);
-  Status produce_all(std::vector<HeldOutput>& outputs);
+  void produce_to(SinkIndex sink, std::int32_t partition, std::optional<std::string_view> key,
+                  std::optional<std::string_view> value, Timestamp timestamp,
+                  const Headers* headers);
+  void produce_held();
   Result<std::shared_ptr<const PreparedCommit>> produce_changes();
   // May throw what a serde throws; `at` tells where it was then.
   Result<std::shared_ptr<const PreparedCommit>> produce_changes_of_stores(std::string& at);
@@ -240,11 +274,13 @@ class Task final : public TaskContext {
   Timestamp stream_time_{};
   Timestamp latest_wall_time_{};  // A clock that is set back brings no key back.
   std::uint32_t null_key_partition_ = 0;
-  bool may_skip_ =
-      false;  // Some input skips records whose processing fails: keep what it takes to undo one.
+  // Some input goes on after a record whose processing fails: keep what it takes to undo one.
+  bool may_skip_ = false;
   std::vector<HeldOutput> held_;
-  std::vector<HeldOutput> held_back_;  // For the next transaction.
+  std::vector<HeldBack> held_back_;
   std::size_t held_back_bytes_ = 0;
+  std::optional<Retry> retry_;
+  LogLimit log_limit_;
 
   // Commit.
   CommitPoint point_;  // The last that is durable.

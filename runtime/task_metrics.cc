@@ -36,13 +36,17 @@ TaskMetrics::TaskMetrics(metrics::Registry& registry, const TaskPlan& plan)
          scope_.counter("millrace_store_expired_keys_total",
                         "Keys removed because their time to live was over.", labels)});
   }
-  static constexpr std::array<const char*, 5> kReasons{"null_key", "null_value", "decode_error",
-                                                       "user_error", "expired"};
+  static constexpr std::array<const char*, 6> kReasons{"null_key",   "null_value", "decode_error",
+                                                       "user_error", "expired",    "produce_error"};
   for (std::size_t i = 0; i < kReasons.size(); ++i) {
     dropped_[i] = &scope_.counter("millrace_records_dropped_total",
                                   "Records that went no further, by reason.",
                                   {{"task", task_}, {"reason", kReasons[i]}});
   }
+  dead_letters_ = &scope_.counter("millrace_dead_letters_total",
+                                  "Records written to a dead-letter topic.", task);
+  retries_ = &scope_.counter("millrace_record_retries_total",
+                             "Further attempts at records whose user function threw.", task);
   changes_ =
       &scope_.counter("millrace_changelog_records_total", "Records written to changelogs.", task);
   checkpoints_ =

@@ -36,6 +36,8 @@ class TaskMetrics {
   [[nodiscard]] metrics::Counter& dropped(DropReason reason) {
     return *dropped_[static_cast<std::size_t>(reason)];
   }
+  [[nodiscard]] metrics::Counter& dead_letters() { return *dead_letters_; }
+  [[nodiscard]] metrics::Counter& retries() { return *retries_; }
   [[nodiscard]] metrics::Counter& produced(const std::string& topic);
   [[nodiscard]] metrics::Counter& changes() { return *changes_; }
   [[nodiscard]] metrics::Counter& checkpoints() { return *checkpoints_; }
@@ -47,7 +49,9 @@ class TaskMetrics {
   const std::string task_;
   std::vector<Input> inputs_;
   std::vector<Store> stores_;
-  std::array<metrics::Counter*, 5> dropped_{};
+  std::array<metrics::Counter*, 6> dropped_{};
+  metrics::Counter* dead_letters_;
+  metrics::Counter* retries_;
   metrics::Counter* changes_;
   metrics::Counter* checkpoints_;
   metrics::Gauge* gap_seconds_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "runtime/dead_letter.h"
 #include "runtime/memory_log.h"
 #include "runtime/partitioner.h"
 #include "runtime/task.h"
@@ -64,12 +65,26 @@ struct TestDriver::Impl {
       for (const auto& topic : part.source_topics) log.create_topic(topic, partitions(topic));
       for (const auto& topic : part.sink_topics) log.create_topic(topic, partitions(topic));
     }
+    for (const auto& [topic, sources] :
+         dead_letter_topics(*graph, errors(), options.application_id)) {
+      log.create_topic(topic, partitions(topic));
+    }
     start();
   }
 
   std::int32_t partitions(const std::string& topic) const {
     const auto given = options.partitions.find(topic);
     return given == options.partitions.end() ? 1 : given->second;
+  }
+
+  ErrorRules errors() const {
+    return {options.on_decode_error,
+            options.on_error,
+            options.on_produce_error,
+            options.error_retries,
+            options.error_retry_backoff,
+            dead_letter_topic(options.application_id, options.dead_letter_topic),
+            options.error_handler};
   }
 
   void start() {
@@ -109,8 +124,8 @@ struct TestDriver::Impl {
     auto begin = checked(
         restore_task(plan, engines, log.committed(plan.inputs), log, clock, settings, observer));
     TaskSettings task_settings;
-    task_settings.on_decode_error = options.on_decode_error;
-    task_settings.on_error = options.on_error;
+    task_settings.errors = errors();
+    task_settings.message_bytes_max = options.message_bytes_max;
     task_settings.forward_at_commit = options.cache_bytes_max > 0;
     auto task = checked(Task::create(plan, std::move(engines), std::move(begin), log, clock,
                                      task_settings, budget, registry));
@@ -130,8 +145,8 @@ struct TestDriver::Impl {
 
   bool pump(Task& task) {
     const auto& inputs = task.plan().inputs;
-    std::vector<std::unique_ptr<Batch>> batches;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (task.buffered(i) > 0) continue;  // A record waits for its next attempt.
       task.add(i, std::make_unique<LogBatch>(log.partition(inputs[i]), task.position(i),
                                              options.batch_records_max));
       task.set_caught_up(i, true);

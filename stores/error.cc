@@ -98,6 +98,16 @@ ChangelogNotFoundError::ChangelogNotFoundError(std::string changelog, std::strin
       replication_factor(replication),
       topic_configs(std::move(configs)) {}
 
+DeadLetterTopicNotFoundError::DeadLetterTopicNotFoundError(
+    std::string topic_name, std::int32_t partitions, int replication,
+    const std::map<std::string, std::string>& configs)
+    : Error("dead_letter_topic_not_found",
+            "topic '" + topic_name +
+                "' for dead letters does not exist, and may not be created (auto_create_topics); "
+                "allow it, name another (dead_letter_topic), or create the topic: " +
+                create_command(topic_name, partitions, replication, configs)),
+      topic(std::move(topic_name)) {}
+
 CommittedOffsetsLostError::CommittedOffsetsLostError(std::string changelog,
                                                      std::int32_t partition_number,
                                                      std::int64_t end)

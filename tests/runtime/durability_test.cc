@@ -406,7 +406,7 @@ BOOST_AUTO_TEST_CASE(a_store_that_fails_in_a_batch_fails_the_task_even_under_the
   Counted task;
   BOOST_REQUIRE(task.task->checkpoint().ok());
   task.crash(true);
-  task.settings.on_error = ErrorPolicy::kSkip;
+  task.settings.errors.on_error = ErrorPolicy::kSkip;
   BOOST_REQUIRE(task.start().ok());
   task.append("words", "a", "x");
   task.disk->probe->fail_reads = Status::unavailable("disk gone");

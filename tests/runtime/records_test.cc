@@ -313,16 +313,16 @@ class Careless final : public Processor<std::string, std::int64_t, std::string, 
   }
 };
 
-BOOST_AUTO_TEST_CASE(a_skipped_record_leaves_no_trace) {
+BOOST_AUTO_TEST_CASE(a_skipped_or_dead_lettered_record_leaves_no_trace) {
   const Topic<std::string, std::int64_t> forwarded{"forwarded"};
   const auto run = [&](const std::vector<std::pair<std::string, std::int64_t>>& input,
-                       bool checkpoint) {
+                       bool checkpoint, ErrorPolicy policy) {
     Topology topology;
     topology.store<std::string, std::string>("state");
     auto stream = topology.stream(numbers);
     stream.group_by_key().count("counts");
     stream.process<Careless>(connects("state"), reacts_to(out)).to(forwarded);
-    TestDriver driver{topology, {.commit_every_record = false, .on_error = ErrorPolicy::kSkip}};
+    TestDriver driver{topology, {.commit_every_record = false, .on_error = policy}};
     for (const auto& [key, n] : input) {
       driver.input(numbers).pipe(key, n, from_millis(n == 1 ? 5 : 500));
       if (checkpoint) driver.commit(), driver.checkpoint();
@@ -342,12 +342,14 @@ BOOST_AUTO_TEST_CASE(a_skipped_record_leaves_no_trace) {
     return std::pair{trace, metric(driver, "user_error")};
   };
   for (const bool checkpoint : {false, true}) {
-    const auto [with, skipped] =
-        run({{"first", 1}, {"b", 1}, {"new", 2}, {"b", 2}, {"c", 3}, {"a", 1}}, checkpoint);
-    const auto [without, none] = run({{"first", 1}, {"b", 1}, {"a", 1}}, checkpoint);
-    BOOST_TEST(with == without, boost::test_tools::per_element());
-    BOOST_TEST(skipped == "3");
-    BOOST_TEST(none == "0");
+    for (const auto policy : {ErrorPolicy::kSkip, ErrorPolicy::kDeadLetter}) {
+      const auto [with, skipped] = run(
+          {{"first", 1}, {"b", 1}, {"new", 2}, {"b", 2}, {"c", 3}, {"a", 1}}, checkpoint, policy);
+      const auto [without, none] = run({{"first", 1}, {"b", 1}, {"a", 1}}, checkpoint, policy);
+      BOOST_TEST(with == without, boost::test_tools::per_element());
+      BOOST_TEST(skipped == "3");
+      BOOST_TEST(none == "0");
+    }
   }
 }
 
@@ -359,7 +361,7 @@ BOOST_AUTO_TEST_CASE(a_skipped_record_does_not_move_stream_time) {
   };
   topology.stream(numbers).filter(not_two).to(out);
   millrace::testing::TaskHarness task{topology};
-  task.settings.on_error = task.settings.on_decode_error = ErrorPolicy::kSkip;
+  task.settings.errors.on_error = task.settings.errors.on_decode_error = ErrorPolicy::kSkip;
   BOOST_REQUIRE(task.start().ok());
   task.append("numbers", "k", std::string(8, '\0'), from_millis(10));
   task.append("numbers", "k", std::string(7, '\0') + '\2', from_millis(1000));

@@ -258,7 +258,7 @@ class Simulation {
  public:
   Simulation(const Shape& shape, std::uint64_t seed)
       : shape_(shape), random_(seed), harness_(shape.make()) {
-    harness_.settings.on_error = shape.skips ? ErrorPolicy::kSkip : ErrorPolicy::kFail;
+    harness_.settings.errors.on_error = shape.skips ? ErrorPolicy::kSkip : ErrorPolicy::kFail;
     harness_.settings.transactional = below(2) == 0;
     static constexpr std::array<std::size_t, 3> kBudgets{0, 600, 1 << 20};
     harness_.budget = std::make_unique<CacheBudget>(kBudgets.at(below(3)));

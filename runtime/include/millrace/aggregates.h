@@ -20,6 +20,7 @@ class TableOperator : public Operator, public Receiver<K, V> {
  public:
   explicit TableOperator(const OperatorBuild& build)
       : name_(build.name()),
+        node_(build.node()),
         context_(build.context()),
         store_(build.store(0)),
         outputs_(build),
@@ -34,7 +35,8 @@ class TableOperator : public Operator, public Receiver<K, V> {
     const std::size_t changed = store_.dirty().size();
     for (std::size_t i = 0; i < changed; ++i) {
       const StateEntry& entry = *store_.dirty()[i];
-      if (forward_at_commit_ || entry.expired()) forward(entry);
+      if (!forward_at_commit_ && !entry.expired()) continue;
+      context_.hand_on(node_, store_, entry, [this, &entry] { forward(entry); });
     }
   }
 
@@ -83,6 +85,7 @@ class TableOperator : public Operator, public Receiver<K, V> {
   }
 
   const std::string name_;
+  const NodeIndex node_;
   TaskContext& context_;
   StateCache& store_;
   Outputs<K, A> outputs_;

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "millrace/error_handling.h"
+
 namespace millrace {
 
 /// What a crash may do to outputs. State holds each input record once under both.
@@ -21,13 +23,6 @@ enum class Guarantee : std::uint8_t {
 
 /// Where a partition without a committed offset begins.
 enum class OffsetReset : std::uint8_t { kEarliest, kLatest };
-
-/// What becomes of a record that cannot be decoded or whose user function throws, where the
-/// topology does not say otherwise.
-enum class ErrorPolicy : std::uint8_t {
-  kFail,  ///< The task fails, and restarts up to `Config::task_restart_limit`.
-  kSkip,  ///< The record is dropped and counted.
-};
 
 enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarn, kError, kOff };
 
@@ -132,8 +127,20 @@ struct Config {
   /// How long an orderly stop may take, up to 24 h, before the rest is left to recovery.
   std::chrono::milliseconds shutdown_timeout = std::chrono::seconds{30};
 
+  /// What becomes of records that cannot be processed, where the source does not say otherwise:
+  /// they cannot be decoded, a user function throws, an output is too large.
   ErrorPolicy on_decode_error = ErrorPolicy::kFail;
   ErrorPolicy on_error = ErrorPolicy::kFail;
+  ErrorPolicy on_produce_error = ErrorPolicy::kFail;
+  /// How often a record whose user function throws is tried again before `on_error` applies, 0 to
+  /// 1,000,000. Its task waits meanwhile, other tasks do not.
+  std::size_t error_retries = 0;
+  /// The first pause before such an attempt; it doubles, up to a minute. 1 ms to 1 h.
+  std::chrono::milliseconds error_retry_backoff{200};
+  /// Empty: `<application_id>-dead-letter`.
+  std::string dead_letter_topic{};
+  /// Decides in place of the policies. Empty: they decide.
+  ErrorHandler error_handler{};
 
   /// Constant labels of every metric; keys `metric_labels.*`.
   std::map<std::string, std::string> metric_labels{};

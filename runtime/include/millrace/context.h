@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,7 +22,17 @@
 namespace millrace {
 
 /// Why a record went no further. Label `reason` of millrace_records_dropped_total.
-enum class DropReason : std::uint8_t { kNullKey, kNullValue, kDecodeError, kUserError, kExpired };
+enum class DropReason : std::uint8_t {
+  kNullKey,
+  kNullValue,
+  kDecodeError,
+  kUserError,
+  kExpired,
+  kProduceError,
+};
+
+/// An operator's place in the graph.
+using NodeIndex = std::size_t;
 
 /// What a task offers its operators. Implemented by Task; operators and Context are its only users.
 class TaskContext {
@@ -41,6 +53,12 @@ class TaskContext {
                     const HeaderSource* headers) = 0;
 
   virtual void drop(DropReason reason) = 0;
+
+  /// Calls `forward`, which hands on a change of the table `node` while a commit is prepared: no
+  /// record is in hand. If operators behind the table fail, the change goes no further, by the
+  /// error policy of the source that feeds the table; the table keeps it.
+  virtual void hand_on(NodeIndex node, StateCache& store, const StateEntry& entry,
+                       const std::function<void()>& forward) = 0;
 
   /// A store connected to the operator in the topology; throws UnknownStoreError or StoreTypeError.
   virtual StateCache& store(const std::string& name, const ValueOps& value, const KeyOps& key,

@@ -15,8 +15,10 @@ namespace millrace {
 /// A user function threw. Made where it was called, judged by the error policy in Task.
 class UserCodeError final : public Error {
  public:
-  UserCodeError(const std::string& operator_name, const std::string& what)
-      : Error("user_code", "operator " + operator_name + " threw: " + what) {}
+  UserCodeError(const std::string& thrower, const std::string& what)
+      : Error("user_code", "operator " + thrower + " threw: " + what), operator_name(thrower) {}
+
+  const std::string operator_name;
 };
 
 /// The topic could not be written to. Not the user's fault: the task is dropped and starts again.

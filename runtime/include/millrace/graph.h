@@ -17,8 +17,6 @@
 
 namespace millrace {
 
-using NodeIndex = std::size_t;
-
 /// A node at work in one task. Made per task from the graph, used by one thread at a time.
 class Operator {
  public:
@@ -73,6 +71,7 @@ class OperatorBuild {
         forward_at_commit_(forward_at_commit) {}
 
   [[nodiscard]] const std::string& name() const;
+  [[nodiscard]] NodeIndex node() const { return node_; }
   [[nodiscard]] TaskContext& context() const { return context_; }
 
   /// The node's `index`-th store.
@@ -121,8 +120,7 @@ struct Node {
   bool keeps_key = false;
   /// The store that the operator looks its record's key up in, if it does: a place in `stores`.
   std::optional<std::size_t> keyed_store;
-  std::optional<ErrorPolicy> on_decode_error;  ///< Of sources; default: the configuration's.
-  std::optional<ErrorPolicy> on_error;
+  SourceOptions source;  ///< Of sources.
   MakeOperator make;
 };
 

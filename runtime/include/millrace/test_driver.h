@@ -41,6 +41,14 @@ struct TestDriverOptions {
   std::size_t batch_records_max = 1024;
   ErrorPolicy on_decode_error = ErrorPolicy::kFail;
   ErrorPolicy on_error = ErrorPolicy::kFail;
+  ErrorPolicy on_produce_error = ErrorPolicy::kFail;
+  /// A record that is tried again has its next attempts in `advance()`.
+  std::size_t error_retries = 0;
+  std::chrono::milliseconds error_retry_backoff{200};
+  std::string dead_letter_topic = {};
+  ErrorHandler error_handler = {};
+  /// Outputs beyond it are produce errors.
+  std::size_t message_bytes_max = 1'000'000;
   OffsetReset auto_offset_reset = OffsetReset::kEarliest;
   /// What stores keep bytes in. A persistent engine needs `state_dir` and survives `restart()`.
   std::shared_ptr<EngineFactory> engine = engines::memory();

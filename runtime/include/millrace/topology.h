@@ -10,13 +10,6 @@
 
 namespace millrace {
 
-/// What a stream does with records it cannot use; default: the configuration's.
-struct SourceOptions {
-  std::optional<ErrorPolicy> on_decode_error = {};
-  /// A user function throws while a record of this source is processed.
-  std::optional<ErrorPolicy> on_error = {};
-};
-
 /// What an application computes: streams from topics, operators, tables, topics written. Copies
 /// share one graph, which the first App or TestDriver freezes.
 class Topology {
@@ -31,8 +24,7 @@ class Topology {
     node.kind = NodeKind::kSource;
     node.topic = topic.name();
     node.keeps_key = true;
-    node.on_decode_error = options.on_decode_error;
-    node.on_error = options.on_error;
+    node.source = std::move(options);
     node.make = [](const OperatorBuild& build) -> std::unique_ptr<Operator> {
       return std::make_unique<detail::Source<K, V>>(build);
     };

@@ -157,6 +157,16 @@ class ChangelogNotFoundError final : public Error {
   const std::map<std::string, std::string> topic_configs;
 };
 
+/// The topic for records that cannot be processed does not exist and the configuration forbids to
+/// create it.
+class DeadLetterTopicNotFoundError final : public Error {
+ public:
+  DeadLetterTopicNotFoundError(std::string topic_name, std::int32_t partitions, int replication,
+                               const std::map<std::string, std::string>& configs);
+
+  const std::string topic;
+};
+
 /// A changelog holds records but the group has no committed offset that says how far they count.
 class CommittedOffsetsLostError final : public Error {
  public:
