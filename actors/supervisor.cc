@@ -373,9 +373,9 @@ void Supervisor::close(const std::vector<TaskId>& ids, Closing how) {
     state.app->directory.remove(id);
     if (phase == Phase::kRestoring) {
       *entry.cancelled = true;  // Its answer closes it.
-    } else if (phase == Phase::kCreated || phase == Phase::kWaiting || phase == Phase::kFailed) {
-      // Nothing is open. Membership's answer is not waited for: while a join is under way it reads
-      // nothing, and the join may wait for this.
+    } else if (!entry.handle) {
+      // Nothing is open. Membership's answer to a task that is being created is not waited for:
+      // while a join is under way it reads nothing, and the join may wait for this.
       at_once.push_back(entry.ref);
     } else {
       send(*entry.handle, drain_atom::value);
