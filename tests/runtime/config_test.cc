@@ -224,6 +224,30 @@ BOOST_AUTO_TEST_CASE(values_set_by_the_program_are_checked_too) {
   BOOST_TEST(mentions(problems, "metric_labels.topic is a label that metrics have already"));
 }
 
+BOOST_AUTO_TEST_CASE(what_becomes_of_records_that_fail_can_be_set_by_text) {
+  const Config config = read_config({{"MILLRACE_ON_DECODE_ERROR", "dead_letter"},
+                                     {"MILLRACE_ON_ERROR", "skip"},
+                                     {"MILLRACE_ON_PRODUCE_ERROR", "dead_letter"},
+                                     {"MILLRACE_ERROR_RETRIES", "3"},
+                                     {"MILLRACE_ERROR_RETRY_BACKOFF_MS", "50"},
+                                     {"MILLRACE_DEAD_LETTER_TOPIC", "payments-dlq"}},
+                                    "bank");
+  BOOST_TEST(config.problems().empty());
+  BOOST_TEST((config.on_decode_error == ErrorPolicy::kDeadLetter));
+  BOOST_TEST((config.on_error == ErrorPolicy::kSkip));
+  BOOST_TEST((config.on_produce_error == ErrorPolicy::kDeadLetter));
+  BOOST_TEST(config.error_retries == 3U);
+  BOOST_TEST(config.error_retry_backoff.count() == 50);
+  BOOST_TEST(config.dead_letter_topic == "payments-dlq");
+  const auto problems =
+      read_config({{"MILLRACE_ON_ERROR", "retry"}, {"MILLRACE_DEAD_LETTER_TOPIC", "no name"}},
+                  "bank")
+          .problems();
+  BOOST_TEST(problems.size() == 2U);
+  BOOST_TEST(mentions(problems, "must be one of fail, skip, dead_letter"));
+  BOOST_TEST(mentions(problems, "MILLRACE_DEAD_LETTER_TOPIC"));
+}
+
 BOOST_AUTO_TEST_CASE(application_ids_are_safe_as_topic_and_directory_names) {
   for (const char* good : {"a", "users-app", "A.b_c-9", "..."}) {
     BOOST_TEST(check_application_id(good).empty(), good);
