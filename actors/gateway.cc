@@ -114,7 +114,7 @@ bool is_deleted_version(const StoreSpec& spec, const StoredEntry& entry) {
 }
 
 // Sets what the query of the URL says beside the key; what is wrong with it, else empty.
-std::string read_options(const HttpRequest& request, ReadRequest& read) {
+std::string read_options(const HttpRequest& request, StoreKind kind, ReadRequest& read) {
   for (const auto& [name, value] : request.query) {
     if (name == "key") continue;
     if (name == "level") {
@@ -128,6 +128,11 @@ std::string read_options(const HttpRequest& request, ReadRequest& read) {
                                                                    : nullptr;
     if (target == nullptr)
       return "there is no parameter '" + name + "'; there are key, level, from, to and as_of";
+    const bool timed = kind == StoreKind::kWindow || kind == StoreKind::kSession;
+    if (name == "as_of" ? kind != StoreKind::kVersioned : !timed) {
+      return name + " is for " + (name == "as_of" ? "versioned" : "window and session") +
+             " stores, this one is a " + std::string{to_string(kind)} + " store; leave it out";
+    }
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), *target);
     if (error != std::errc{} || end != value.data() + value.size()) {
       return name + " is a time in milliseconds, not '" + value + "'";
@@ -164,7 +169,7 @@ void store_entry(AppContext& app, const HttpRequest& request, const HttpRespond&
                        "/stores/" +
                        name + "?key=base64:..."));
   }
-  if (const auto wrong = read_options(request, read); !wrong.empty()) {
+  if (const auto wrong = read_options(request, spec.layout.kind(), read); !wrong.empty()) {
     return respond(http_error(kBadRequest, "bad_parameter", wrong));
   }
   read_key(app, name, read, [respond, name, key_text, &spec](Result<KeyPage> answer) {

@@ -35,6 +35,13 @@ Result<ReadPage> page_of(AppContext& app, const std::string& store, std::int32_t
   });
 }
 
+Status check_limit(const std::string& store, std::size_t limit) {
+  if (limit > 0) return {};
+  return Status::invalid_argument("store '" + store +
+                                  "': a limit of 0 entries would read pages without end; ask for 1 "
+                                  "or more");
+}
+
 std::size_t page_size(std::size_t limit, std::size_t have) {
   return std::min(kPageEntriesMax, limit - have);
 }
@@ -47,6 +54,7 @@ void append(std::vector<StoredEntry>& entries, std::vector<StoredEntry> more) {
 }  // namespace
 
 Result<StoreReads::Entries> StoreReads::of_key(ReadRequest request, std::size_t limit) const {
+  if (auto status = check_limit(store_, limit); !status.ok()) return status;
   AppContext& app = app_->context();
   request.level = level_;
   request.entries_max = page_size(limit, 0);
@@ -68,6 +76,7 @@ Result<StoreReads::Entries> StoreReads::of_key(ReadRequest request, std::size_t 
 
 Result<StoreReads::Entries> StoreReads::of_all(ReadRequest request, std::size_t limit,
                                                const PageToken& from) const {
+  if (auto status = check_limit(store_, limit); !status.ok()) return status;
   AppContext& app = app_->context();
   request.level = level_;
   request.after = from.after_;

@@ -90,6 +90,14 @@ BOOST_AUTO_TEST_CASE(a_key_in_an_unexpected_partition_is_found) {
   }
   BOOST_TEST(!counts.get("absent").has_value());
   BOOST_TEST(get_json(app, "/stores/counts/absent")["status"] == 404);
+  for (const char* time : {"as_of", "from", "to"}) {
+    const auto refused = get_json(app, "/stores/counts/key-1?" + std::string{time} + "=1");
+    BOOST_TEST(refused["status"] == 400);
+    BOOST_TEST(refused["error"] == "bad_parameter");
+  }
+  BOOST_CHECK_EXCEPTION(
+      static_cast<void>(counts.all(0)), StatusError,
+      [](const StatusError& error) { return error.code() == "invalid_argument"; });
   // Page by page, across partitions.
   std::map<std::string, std::int64_t> seen;
   PageToken token;
@@ -148,6 +156,8 @@ BOOST_AUTO_TEST_CASE(stores_with_times_answer_by_their_own_functions) {
   BOOST_TEST(get_json(app, "/stores/sessions/key-2")["entries"][9]["end"] == 1'295);
   BOOST_TEST(get_json(app, "/stores/versions/key-0?as_of=1059")["value_bytes"] == 1U);
   BOOST_TEST(get_json(app, "/stores/versions/key-0?as_of=10")["status"] == 404);
+  BOOST_TEST(get_json(app, "/stores/windows/key-1?as_of=1059")["status"] == 400);
+  BOOST_TEST(get_json(app, "/stores/versions/key-0?from=1")["status"] == 400);
   BOOST_TEST(get_json(app, "/stores/windows/key-1?form=1010")["status"] == 400);
 
   BOOST_CHECK_THROW(static_cast<void>(app.store<S, S>("windows")), StoreTypeError);

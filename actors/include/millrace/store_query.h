@@ -26,9 +26,9 @@
 /// A key is looked for in the partition where Java's partitioner puts it, then in the others owned
 /// here: records may have come by another partitioner.
 ///
-/// Errors: NotReadyError with its reason, StatusError for a value that cannot be decoded or an
-/// engine that fails. The `try_` forms give the Status instead: unavailable (restoring, or no
-/// answer in 10 s), fenced (moved), cancelled (stopped).
+/// Errors: NotReadyError with its reason, StatusError for a value that cannot be decoded, an engine
+/// that fails or a `limit` of 0. The `try_` forms give the Status instead: unavailable (restoring,
+/// or no answer in 10 s), fenced (moved), cancelled (stopped).
 namespace millrace {
 
 class App;
