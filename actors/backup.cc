@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <caf/send.hpp>
 #include <future>
 #include <system_error>
@@ -46,6 +47,26 @@ std::vector<std::pair<TaskId, TaskHandle>> tasks_to_save(const AppContext& app) 
   throw BackupError(BackupProblem::kNotWritable,
                     "no backup: '" + directory.string() + "' cannot be used: " + why +
                         "; name a directory that this user may write to");
+}
+
+bool is_within(const fs::path& inner, const fs::path& outer) {
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+}
+
+// A backup in the state would be taken for a part of it, and one around it be no copy of its own.
+void check_apart(const fs::path& directory, const fs::path& state) {
+  const auto resolved = [](const fs::path& path) {
+    std::error_code error;
+    auto real = fs::weakly_canonical(path, error);
+    if (error) not_writable(path, error.message());
+    return real.has_filename() ? real : real.parent_path();  // Without a slash at its end.
+  };
+  const fs::path own = resolved(directory);
+  const fs::path other = resolved(state);
+  if (!is_within(own, other) && !is_within(other, own)) return;
+  throw BackupError(BackupProblem::kStateDirectory,
+                    "no backup: '" + directory.string() + "' is the state directory '" +
+                        state.string() + "', above it or inside it; name a directory beside it");
 }
 
 // Leaves an empty directory on the file system of the state, or throws.
@@ -151,6 +172,7 @@ BackupReport make_backup(AppContext& app, const fs::path& directory,
   std::error_code error;
   const fs::path absolute = fs::absolute(directory, error);
   if (error) not_writable(directory, error.message());
+  check_apart(absolute, app.config.state_dir);
   prepare(absolute, app.config.state_dir);
   Attempt attempt{absolute};
   BackupReport report{absolute, {}};

@@ -228,6 +228,17 @@ BOOST_AUTO_TEST_CASE(a_backup_of_a_running_app_is_a_state_directory_to_restart_f
       BOOST_CHECK_EXCEPTION(app.backup(directory), BackupError, [](const BackupError& error) {
         return error.problem == BackupProblem::kNotEmpty;
       });
+      const auto state = job.state_dir("one");
+      std::filesystem::create_directory_symlink(state, job.folder() / "link");
+      for (const auto& inside :
+           {state, state / "", state / "backup", state / job.application / "x" / "y",
+            job.folder() / "link" / "backup", job.folder(), job.folder() / "none" / ".."}) {
+        BOOST_CHECK_EXCEPTION(app.backup(inside), BackupError, [](const BackupError& error) {
+          return error.problem == BackupProblem::kStateDirectory;
+        });
+      }
+      BOOST_TEST(!std::filesystem::exists(state / "backup"));
+      std::filesystem::remove(job.folder() / "link");
       BOOST_CHECK_EXCEPTION(app.backup("/proc/backup"), BackupError, [](const BackupError& error) {
         return error.problem == BackupProblem::kNotWritable;
       });

@@ -224,6 +224,7 @@ class NotReadyError final : public Error {
 enum class BackupProblem : std::uint8_t {
   kNotEmpty,         ///< The directory holds something.
   kNotWritable,      ///< It cannot be created or written to.
+  kStateDirectory,   ///< It is the state directory, above it or inside it.
   kOtherFileSystem,  ///< It is not on the file system of the state directory.
   kEngine,           ///< A store's engine cannot be backed up.
   kNotReady,         ///< A task is being restored, has moved, or the app does not run.
