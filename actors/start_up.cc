@@ -12,6 +12,7 @@
 #include "runtime/dead_letter.h"
 #include "runtime/engine_choice.h"
 #include "runtime/kafka/embedded_broker.h"
+#include "runtime/task_engines.h"
 
 namespace millrace {
 namespace {
@@ -266,6 +267,8 @@ void start_up(AppContext& app, EmbeddedKafka* embedded) {
       throw ConfigError(status.message());
     }
   }
+  if (auto status = check_engines(*app.graph, app.engine); !status.ok())
+    throw ConfigError(status.message());
   auto directory = StateDirectory::open(app.config.state_dir, app.config.application_id);
   if (!directory) throw StateDirectoryError(directory.error().message());
   app.state_directory = *std::move(directory);

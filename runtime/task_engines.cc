@@ -1,9 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/task_engines.h"
 
+#include <algorithm>
 #include <set>
+#include <string_view>
 
 namespace millrace {
+
+namespace {
+
+const std::shared_ptr<EngineFactory>& factory_of(const StoreOptions& store,
+                                                 const std::shared_ptr<EngineFactory>& fallback) {
+  return store.engine() ? store.engine() : fallback;
+}
+
+}  // namespace
+
+Status check_engines(const Graph& graph, const std::shared_ptr<EngineFactory>& fallback) {
+  for (const auto& part : graph.subtopologies()) {
+    std::map<std::string_view, const StoreOptions*> first;
+    for (const std::size_t place : part.stores) {
+      const StoreOptions& store = graph.stores()[place].options;
+      const auto& factory = factory_of(store, fallback);
+      if (!factory->persistent()) continue;
+      const StoreOptions& other = *first.emplace(factory->name(), &store).first->second;
+      if (factory_of(other, fallback) == factory) continue;
+      const std::string name{factory->name()};
+      return Status::invalid_argument(
+          "stores '" + other.name() + "' and '" + store.name() + "' have two different engines '" +
+          name + "', but belong to one task, whose stores in '" + name +
+          "' share one: make the engine once and give it to both (StoreOptions::engine), with what "
+          "is of one store in StoreOptions::engine_settings");
+    }
+  }
+  return {};
+}
 
 Result<TaskEngines> TaskEngines::open(const TaskPlan& plan,
                                       const std::shared_ptr<EngineFactory>& fallback,
@@ -11,20 +42,21 @@ Result<TaskEngines> TaskEngines::open(const TaskPlan& plan,
                                       std::string& rebuilt) {
   struct Group {
     std::shared_ptr<EngineFactory> factory;
-    std::vector<std::size_t> members;  // Places in plan.stores.
+    std::vector<std::size_t> members = {};  // Places in plan.stores.
   };
-  std::map<std::string, Group, std::less<>> groups;
+  std::vector<Group> groups;
   for (std::size_t i = 0; i < plan.stores.size(); ++i) {
-    const auto& own = plan.graph->stores()[plan.stores[i].store].options.engine();
-    const auto& factory = own ? own : fallback;
-    auto& group = groups[std::string{factory->name()}];
-    group.factory = factory;
-    group.members.push_back(i);
+    const auto& factory = factory_of(plan.graph->stores()[plan.stores[i].store].options, fallback);
+    auto group = std::find_if(groups.begin(), groups.end(),
+                              [&](const Group& g) { return g.factory == factory; });
+    if (group == groups.end()) group = groups.insert(groups.end(), Group{factory});
+    group->members.push_back(i);
   }
 
   TaskEngines result;
   result.places_.resize(plan.stores.size());
-  for (const auto& [name, group] : groups) {
+  for (const auto& group : groups) {
+    const std::string name{group.factory->name()};
     EngineOptions options;
     options.application_id = plan.application_id;
     options.task_id = to_string(plan.id);

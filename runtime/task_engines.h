@@ -12,8 +12,12 @@
 
 namespace millrace {
 
-/// The open engines of a task: one per kind in use, each with the stores that use it. Owned by the
-/// task.
+/// Whether the stores of each task can be kept side by side: invalid_argument if two of them name
+/// different factories of the same persistent engine, which would share the place on disk.
+Status check_engines(const Graph& graph, const std::shared_ptr<EngineFactory>& fallback);
+
+/// The open engines of a task: one per factory in use, each with the stores that use it. Owned by
+/// the task.
 class TaskEngines {
  public:
   /// A store's engine and its place in it.
@@ -30,6 +34,8 @@ class TaskEngines {
 
   /// Opens what the plan's stores need. A damaged engine is discarded and opened empty; `rebuilt`
   /// tells why, if any was.
+  ///
+  /// Precondition: `check_engines` is ok.
   static Result<TaskEngines> open(const TaskPlan& plan,
                                   const std::shared_ptr<EngineFactory>& fallback,
                                   const Directory& directory, const Discard& discard,

@@ -61,6 +61,8 @@ struct TestDriver::Impl {
         budget(options.cache_bytes_max) {
     graph->freeze();
     check_changelog_topics(*graph, options.application_id);
+    if (const auto status = check_engines(*graph, options.engine); !status.ok())
+      throw ConfigError(status.message());
     for (const auto& part : graph->subtopologies()) {
       for (const auto& topic : part.source_topics) log.create_topic(topic, partitions(topic));
       for (const auto& topic : part.sink_topics) log.create_topic(topic, partitions(topic));

@@ -58,9 +58,9 @@ struct TestDriverOptions {
 /// Runs a topology in the calling thread: no broker, no threads, a clock that moves when told to.
 /// The tasks, commits and restores are those of an App.
 ///
-/// Errors throw: TopologyError, and StatusError for what would fail a task (a handler that throws
-/// under the fail policy). After a StatusError the application is as good as crashed: calls do
-/// nothing until `restart()`.
+/// Errors throw: TopologyError, ConfigError, and StatusError for what would fail a task (a handler
+/// that throws under the fail policy). After a StatusError the application is as good as crashed:
+/// calls do nothing until `restart()`.
 class TestDriver {
  public:
   struct RawOutput {

@@ -40,7 +40,7 @@ class StoreOptions {
   StoreOptions(const char* name) : name_(name) {}
 
   /// What the store keeps its bytes in; default: `Config::engine`. The same factory may serve many
-  /// stores.
+  /// stores; those of one task that use the same persistent engine must share it (or ConfigError).
   StoreOptions& engine(std::shared_ptr<EngineFactory> factory) {
     engine_ = std::move(factory);
     return *this;
