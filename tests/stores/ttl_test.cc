@@ -478,6 +478,46 @@ BOOST_AUTO_TEST_CASE(queries_of_both_levels_leave_out_what_has_expired) {
   shown();
 }
 
+// Times at the ends of what 64 bits hold, and below 0: nothing wraps around.
+BOOST_AUTO_TEST_CASE(times_below_0_and_at_both_ends_expire_in_order) {
+  const auto engine = engines::memory()->open({{}, {"store"}});
+  BOOST_REQUIRE(engine.has_value());
+  CacheBudget budget{1 << 20};
+  StateCache cache{**engine, 0, value_ops<std::string>(), budget,
+                   KeyLayout::with_ttl(kTtl, TtlClock::kEventTime)};
+  Timestamp said{};
+  KeyValueStore<std::string, std::string> store{cache, [&] { return said; }};
+  const auto put = [&](const std::string& key, Timestamp at) {
+    said = at;
+    store.put(key, "v");
+  };
+  const auto found = [&] {
+    std::string keys;
+    for (const auto& entry : store.all()) keys += entry.key;
+    return keys;
+  };
+  cache.set_time(Timestamp::min());  // Nothing can be over yet.
+  put("a", Timestamp::min());
+  put("b", Timestamp::min() + kTtl);
+  BOOST_TEST(found() == "ab");
+  cache.set_time(Timestamp::min() + kTtl);
+  BOOST_TEST(found() == "b");
+  put("c", from_millis(-100));
+  put("d", from_millis(-99));
+  cache.set_time(from_millis(0));
+  BOOST_TEST(found() == "d");
+  put("e", Timestamp::max() - kTtl);
+  put("f", Timestamp::max());
+  cache.set_time(Timestamp::max());
+  BOOST_TEST(found() == "f");
+  cache.sweep(100);
+  cache.expire_changed();
+  for (const Change& change : cache.prepare()) {
+    if (change.deleted) BOOST_CHECK(change.timestamp > Timestamp::min());
+    if (change.key == "e") BOOST_CHECK(change.timestamp == Timestamp::max());
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
