@@ -5,6 +5,11 @@
 #include <map>
 
 namespace millrace {
+namespace {
+
+constexpr std::size_t kTopicNameSizeMax = 249;  // Kafka's.
+
+}  // namespace
 
 std::string to_string(TaskId id) {
   return std::to_string(id.subtopology) + '_' + std::to_string(id.partition);
@@ -26,6 +31,13 @@ void check_changelog_topics(const Graph& graph, const std::string& application_i
     const auto topic = changelog_topic(application_id, store.options);
     if (topic.empty()) continue;
     const std::string& name = store.options.name();
+    if (topic.size() > kTopicNameSizeMax) {
+      throw TopologyError("store '" + name + "': its changelog's name '" + topic + "' has " +
+                          std::to_string(topic.size()) + " characters, Kafka allows " +
+                          std::to_string(kTopicNameSizeMax) +
+                          "; shorten the application id or the store's name, or name the changelog "
+                          "(ChangelogOptions::topic)");
+    }
     const auto [user, is_free] = users.emplace(topic, "the changelog of store '" + name + "'");
     if (is_free) continue;
     throw TopologyError("store '" + name + "': its changelog '" + topic + "' is " + user->second +

@@ -50,7 +50,8 @@ struct TaskPlan {
 /// `<application id>-<store>-changelog` (KF-13), or the store's own name; empty if it has none.
 [[nodiscard]] std::string changelog_topic(const std::string& application_id, const StoreOptions&);
 
-/// Throws TopologyError if a changelog is another store's, or a source or sink of the topology.
+/// Throws TopologyError if a changelog is another store's, or a source or sink of the topology, or
+/// if its name is too long.
 void check_changelog_topics(const Graph& graph, const std::string& application_id);
 
 /// The topic whose partitions place a subtopology's tasks: the one with most partitions, the first

@@ -138,6 +138,22 @@ BOOST_AUTO_TEST_CASE(a_changelog_that_is_another_topic_of_the_topology_is_refuse
   }
 }
 
+// KF-13
+BOOST_AUTO_TEST_CASE(a_changelog_name_too_long_for_kafka_is_refused_with_the_stores_name) {
+  Topology topology;
+  const Topic<std::string, std::int64_t> in{"in"};
+  topology.stream(in).group_by_key().count(std::string(100, 's'));
+  topology.graph()->freeze();
+  check_changelog_topics(*topology.graph(), std::string(138, 'a'));  // 249 characters.
+  BOOST_CHECK_EXCEPTION(check_changelog_topics(*topology.graph(), std::string(139, 'a')),
+                        TopologyError, [](const TopologyError& error) {
+                          const std::string what = error.what();
+                          return what.find("store '" + std::string(100, 's') + "'") !=
+                                     std::string::npos &&
+                                 what.find("250 characters") != std::string::npos;
+                        });
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
