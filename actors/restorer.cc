@@ -169,6 +169,11 @@ void Restorer::report(const TaskPlan& plan, const TaskStart& start, std::chrono:
       continue;
     }
     state.records->add(store.records);
+    if (store.missed_commits) {
+      app.log.warn("task " + to_string(plan.id) + ": store " + name +
+                   " is back: it is as the last commit with it left it, and lacks what was "
+                   "processed without it since");
+    }
     if (!store.rebuilt.empty()) {
       app.log.warn("task " + to_string(plan.id) + ": store " + name +
                    " is rebuilt from the changelog: " + store.rebuilt);

@@ -4,6 +4,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
 #include <boost/beast/core/detail/base64.hpp>
 
 #include "millrace/serde.h"
@@ -12,12 +13,15 @@ namespace millrace {
 namespace {
 
 // Layout, big endian, before base64:
-//   02 | i64 partition time | i32 0                         Kafka Streams' TopicPartitionMetadata,
-//   version 2 4d 52 | 01                                              "MR", version u64 lineage |
-//   u64 cluster | u64 sequence | i64 wall time i32 n | n x (u64 topic hash | i64 next offset)
-//   sources i32 n | n x (u64 topic hash | i64 end)                  changelogs
+//   02 | i64 partition time | i32 0       Kafka Streams' TopicPartitionMetadata, version 2
+//   4d 52 | 02                            "MR", version
+//   u64 lineage | u64 cluster | u64 sequence | i64 wall time
+//   i32 n | n x (u64 topic hash | i64 next offset)              sources
+//   i32 n | n x (u64 topic hash | i64 end)                      changelogs
+//   n x u32 store hash                                          theirs, in the same order
+//   i32 n | n x (u64 topic hash | i64 end | u32 store hash)     carried
 constexpr char kStreamsVersion = 2;
-constexpr std::string_view kMagic = "MR\x01";
+constexpr std::string_view kMagic = "MR\x02";
 constexpr std::int32_t kEntriesMax = 256;  // More do not fit into kOffsetMetadataBytesMax.
 
 void put64(std::string& out, std::uint64_t value) {
@@ -33,6 +37,10 @@ void put_entries(std::string& out, const Map& entries) {
   }
 }
 
+void put_store(std::string& out, std::uint32_t store) {
+  Serde<std::int32_t>::encode(static_cast<std::int32_t>(store), out);
+}
+
 // Takes numbers off the front; every later read fails once one has failed.
 class Reader {
  public:
@@ -46,18 +54,34 @@ class Reader {
   std::int64_t i64() { return take<std::int64_t>(); }
   std::uint64_t u64() { return static_cast<std::uint64_t>(i64()); }
   std::int32_t i32() { return take<std::int32_t>(); }
+  std::uint32_t u32() { return static_cast<std::uint32_t>(i32()); }
   bool ok() const { return ok_; }
 
-  void entries(std::map<std::uint64_t, std::int64_t>& into) {
-    const std::int32_t count = i32();
-    ok_ = ok_ && count >= 0 && count <= kEntriesMax;
-    for (std::int32_t i = 0; ok_ && i < count; ++i) {
-      const std::uint64_t topic = u64();
-      into[topic] = i64();
+  // The topics, in their order.
+  std::vector<std::uint64_t> entries(std::map<std::uint64_t, std::int64_t>& into) {
+    std::vector<std::uint64_t> topics;
+    for (std::int32_t left = count(); ok_ && left > 0; --left) {
+      topics.push_back(u64());
+      into[topics.back()] = i64();
+    }
+    return topics;
+  }
+  void carried(std::vector<CarriedEnd>& into) {
+    for (std::int32_t left = count(); ok_ && left > 0; --left) {
+      CarriedEnd carried;
+      carried.topic = u64();
+      carried.end = i64();
+      carried.store = u32();
+      into.push_back(carried);
     }
   }
 
  private:
+  std::int32_t count() {
+    const std::int32_t count = i32();
+    ok_ = ok_ && count >= 0 && count <= kEntriesMax;
+    return count;
+  }
   template <class T>
   T take() {
     ok_ = ok_ && bytes_.size() >= sizeof(T);
@@ -85,11 +109,7 @@ std::optional<std::string> decoded(std::string_view metadata) {
   return bytes;
 }
 
-}  // namespace
-
-std::uint64_t topic_hash(std::string_view topic) { return XXH3_64bits(topic.data(), topic.size()); }
-
-Result<std::string> encode_metadata(const CommitPoint& point, const std::string& source) {
+std::string encoded(const CommitPoint& point, const std::string& source, bool with_carried) {
   std::string bytes(1, kStreamsVersion);
   const auto time = point.partition_times.find(source);
   Serde<std::int64_t>::encode(time == point.partition_times.end() ? -1 : to_millis(time->second),
@@ -102,9 +122,35 @@ Result<std::string> encode_metadata(const CommitPoint& point, const std::string&
   Serde<std::int64_t>::encode(to_millis(point.committed_at), bytes);
   put_entries(bytes, point.sources);
   put_entries(bytes, point.changelog_ends);
+  for (const auto& [topic, end] : point.changelog_ends) {
+    const auto store = point.changelog_stores.find(topic);
+    put_store(bytes, store == point.changelog_stores.end() ? 0 : store->second);
+  }
+  const std::size_t carried =
+      with_carried ? std::min(point.carried.size(), kCarriedEndsMax) : std::size_t{0};
+  Serde<std::int32_t>::encode(static_cast<std::int32_t>(carried), bytes);
+  for (std::size_t i = 0; i < carried; ++i) {
+    put64(bytes, point.carried[i].topic);
+    Serde<std::int64_t>::encode(point.carried[i].end, bytes);
+    put_store(bytes, point.carried[i].store);
+  }
 
   std::string text(base64::encoded_size(bytes.size()), '\0');
   text.resize(base64::encode(text.data(), bytes.data(), bytes.size()));
+  return text;
+}
+
+}  // namespace
+
+std::uint32_t store_hash(std::string_view store) {
+  return static_cast<std::uint32_t>(topic_hash(store)) | 1U;
+}
+
+std::uint64_t topic_hash(std::string_view topic) { return XXH3_64bits(topic.data(), topic.size()); }
+
+Result<std::string> encode_metadata(const CommitPoint& point, const std::string& source) {
+  std::string text = encoded(point, source, true);
+  if (text.size() > kOffsetMetadataBytesMax) text = encoded(point, source, false);
   if (text.size() > kOffsetMetadataBytesMax) {
     return Status::invalid_argument(
         "the commit point of a task with " + std::to_string(point.changelog_ends.size()) +
@@ -128,7 +174,10 @@ std::optional<DecodedCommitPoint> decode_metadata(std::string_view metadata) {
   point.sequence = reader.u64();
   point.committed_at = from_millis(reader.i64());
   reader.entries(point.sources);
-  reader.entries(point.changelog_ends);
+  for (const std::uint64_t topic : reader.entries(point.changelog_ends)) {
+    point.changelog_stores[topic] = reader.u32();
+  }
+  reader.carried(point.carried);
   if (!reader.ok()) return std::nullopt;
   return point;
 }

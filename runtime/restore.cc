@@ -2,6 +2,7 @@
 #include "runtime/restore.h"
 
 #include <algorithm>
+#include <set>
 #include <unordered_set>
 
 #include "runtime/engine_loader.h"
@@ -54,48 +55,109 @@ class Restore {
     } else {
       start_.point.lineage = settings_.new_lineage;
     }
+    if (auto status = find_sources(valid); !status.ok()) return status;
     if (auto status = find_ends(valid); !status.ok()) return status;
-    return find_sources(valid);
+    if (valid) carry_ends(*valid);
+    return {};
   }
 
   Status find_ends(const std::optional<DecodedCommitPoint>& valid) {
     const bool has_offsets = std::any_of(committed_.begin(), committed_.end(),
                                          [](const auto& c) { return c.offset.has_value(); });
+    is_known_.resize(plan_.stores.size(), !valid.has_value());
     for (std::size_t i = 0; i < plan_.stores.size(); ++i) {
       const auto& changelog = plan_.stores[i].changelog;
       const std::int64_t log_end = logs_[i].end;
-      std::int64_t end = 0;
+      StoreStart& store = start_.stores[i];
       if (plan_.stores[i].starts_empty) {
-        end = log_end;  // Counts as it stands; 0 without a changelog.
+        store.committed_end = log_end;  // Counts as it stands; 0 without a changelog.
       } else if (valid) {
-        const auto known = valid->changelog_ends.find(topic_hash(changelog.topic));
-        if (known != valid->changelog_ends.end()) {
-          end = known->second;
-        } else if (log_end > 0) {
-          return Status::invalid_argument("changelog " + to_string(changelog) +
-                                          " holds records up to offset " + std::to_string(log_end) +
-                                          ", but the task's last commit does not know the store: "
-                                          "it was taken out and added again, so its content "
-                                          "is of another time; delete the changelog to begin with "
-                                          "an empty store, or give the store a new name");
-        }
-        if (end > log_end) {
-          return Status::corruption(
-              "changelog " + to_string(changelog) + " ends at offset " + std::to_string(log_end) +
-              ", but the task's last commit covers it up to " + std::to_string(end) +
-              ": it was truncated or made anew; reset the application or restore the topic");
-        }
+        if (auto status = find_end(i, *valid); !status.ok()) return status;
       } else if (has_offsets) {
-        end = log_end;  // Take-over from another runtime, which counts the whole log.
+        store.committed_end = log_end;  // Take-over from another runtime: the whole log counts.
       } else if (log_end > 0) {
         return Status::invalid_argument(
             CommittedOffsetsLostError(changelog.topic, changelog.partition, log_end).what());
       }
-      start_.stores[i].committed_end = end;
-      start_.stores[i].examined_end = log_end;
-      if (plan_.stores[i].has_changelog()) start_.point.changelog_ends[changelog.topic] = end;
+      if (plan_.stores[i].has_changelog() && store.committed_end > log_end) {
+        return Status::corruption(
+            "changelog " + to_string(changelog) + " ends at offset " + std::to_string(log_end) +
+            ", but the task's last commit covers it up to " + std::to_string(store.committed_end) +
+            ": it was truncated or made anew; reset the application or restore the topic");
+      }
+      store.examined_end = log_end;
+      if (!plan_.stores[i].has_changelog()) continue;
+      if (valid) is_known_[i] = knows(*valid, topic_hash(changelog.topic), i);
+      start_.point.changelog_ends[changelog.topic] = store.committed_end;
+      start_.point.changelog_stores[changelog.topic] = store_hash(name_of(i));
     }
     return {};
+  }
+
+  // The committed end of a store in a commit point, or why the store cannot go on from there.
+  Status find_end(std::size_t i, const DecodedCommitPoint& valid) {
+    const auto& changelog = plan_.stores[i].changelog;
+    const std::uint64_t topic = topic_hash(changelog.topic);
+    const std::uint32_t store = store_hash(name_of(i));
+    if (const auto known = valid.changelog_ends.find(topic); known != valid.changelog_ends.end()) {
+      start_.stores[i].committed_end = known->second;
+      return {};
+    }
+    for (const auto& [other, end] : valid.changelog_ends) {
+      if (end > 0 && valid.changelog_stores.at(other) == store) return kept_elsewhere(i);
+    }
+    for (const CarriedEnd& carried : valid.carried) {
+      if (carried.store != store) continue;
+      if (carried.topic != topic) return kept_elsewhere(i);
+      start_.stores[i].committed_end = carried.end;
+      start_.stores[i].missed_commits = true;
+      return {};
+    }
+    if (logs_[i].end == 0) return {};
+    return Status::invalid_argument(
+        "changelog " + to_string(changelog) + " holds records up to offset " +
+        std::to_string(logs_[i].end) +
+        ", but the task's last commit does not know the store: it was taken out and added again, "
+        "so its content is of another time; delete the changelog to begin with an empty store, or "
+        "give the store a new name");
+  }
+
+  Status kept_elsewhere(std::size_t i) const {
+    return Status::invalid_argument(
+        "store '" + name_of(i) + "' now has the changelog " + to_string(plan_.stores[i].changelog) +
+        ", but its state is in another one, as the task's last commit with the store says: the "
+        "store would begin empty while the input goes on; set its changelog back "
+        "(ChangelogOptions::topic, the application's default is " +
+        plan_.application_id + '-' + name_of(i) +
+        "-changelog), or give the store a new name to begin empty");
+  }
+
+  // Whether the topic was the store's changelog in the last commit. Only then the engine's position
+  // is one of this topic.
+  bool knows(const DecodedCommitPoint& valid, std::uint64_t topic, std::size_t i) const {
+    const auto found = valid.changelog_stores.find(topic);
+    if (found == valid.changelog_stores.end()) return false;
+    return found->second == 0 || found->second == store_hash(name_of(i));
+  }
+
+  // The ends of stores that the task does not have now: they may come back.
+  void carry_ends(const DecodedCommitPoint& valid) {
+    std::set<std::uint32_t> stores;
+    std::set<std::uint64_t> topics;
+    for (std::size_t i = 0; i < plan_.stores.size(); ++i) {
+      stores.insert(store_hash(name_of(i)));
+      topics.insert(topic_hash(plan_.stores[i].changelog.topic));
+    }
+    std::vector<CarriedEnd> found;
+    for (const auto& [topic, end] : valid.changelog_ends) {
+      found.push_back({topic, valid.changelog_stores.at(topic), end});
+    }
+    found.insert(found.end(), valid.carried.begin(), valid.carried.end());
+    std::erase_if(found, [&](const CarriedEnd& carried) {
+      return carried.end == 0 || stores.contains(carried.store) || topics.contains(carried.topic);
+    });
+    if (found.size() > kCarriedEndsMax) found.resize(kCarriedEndsMax);
+    start_.point.carried = std::move(found);
   }
 
   Status find_sources(const std::optional<DecodedCommitPoint>& valid) {
@@ -137,6 +199,8 @@ class Restore {
       return std::int64_t{0};
     } else if ((*position)->lineage != start_.point.lineage) {
       why = "it belongs to another history of the application";
+    } else if (!is_known_[i]) {
+      why = "the last commit did not cover it with this changelog";
     } else if ((*position)->next_offset > end) {
       why = "it is ahead of the last commit (" + std::to_string((*position)->next_offset) + " > " +
             std::to_string(end) + ")";
@@ -156,9 +220,11 @@ class Restore {
     return std::int64_t{0};
   }
 
-  const KeyLayout& layout_of(std::size_t i) const {
-    return plan_.graph->stores()[plan_.stores[i].store].layout;
+  const StoreSpec& spec_of(std::size_t i) const {
+    return plan_.graph->stores()[plan_.stores[i].store];
   }
+  const std::string& name_of(std::size_t i) const { return spec_of(i).options.name(); }
+  const KeyLayout& layout_of(std::size_t i) const { return spec_of(i).layout; }
 
   // Segments of another length would be looked for in the wrong places.
   bool segments_fit(std::size_t i) {
@@ -197,26 +263,33 @@ class Restore {
           " on: records were deleted from it (retention, or DeleteRecords), so the state cannot "
           "be restored; reset the application, and set the topic's cleanup.policy to compact");
     }
-    EngineLoader loader{engines_.places()[i], layout_of(i), start_.point.lineage, clock_};
-    if (auto status = loader.open(); !status.ok()) return status;
-    observer_.progress(i, store.restored_from, store.committed_end);
+    if (auto status = load(i, changelog, store.committed_end, start_.point.lineage); !status.ok())
+      return status;
+    return read_tail(i);
+  }
 
-    auto status = reader_.read(
-        changelog, store.restored_from, store.committed_end,
-        [&](const LogRecord& record) -> Status {
-          if (!record.key) return {};  // No store writes null keys; a foreign one cannot be kept.
+  // Brings the engine from `restored_from` to `end` of `log`.
+  Status load(std::size_t i, const TopicPartition& log, std::int64_t end, std::uint64_t lineage) {
+    StoreStart& store = start_.stores[i];
+    EngineLoader loader{engines_.places()[i], layout_of(i), lineage, clock_};
+    if (auto status = loader.open(); !status.ok()) return status;
+    observer_.progress(i, store.restored_from, end);
+
+    auto status =
+        reader_.read(log, store.restored_from, end, [&](const LogRecord& record) -> Status {
+          if (!record.key) return {};  // No store has null keys; a foreign one cannot be kept.
           loader.add(record);
           ++store.records;
           if (loader.bytes() < settings_.batch_bytes_max) return {};
           if (observer_.cancelled())
-            return Status::cancelled("restore of " + to_string(changelog) + " was stopped");
-          observer_.progress(i, record.offset + 1, store.committed_end);
+            return Status::cancelled("restore of " + to_string(log) + " was stopped");
+          observer_.progress(i, record.offset + 1, end);
           return loader.write(record.offset + 1);
         });
-    if (status.ok() && *from < store.committed_end) status = loader.write(store.committed_end);
+    if (status.ok() && store.restored_from < end) status = loader.write(end);
     if (!status.ok()) return status;
-    observer_.progress(i, store.committed_end, store.committed_end);
-    return read_tail(i);
+    observer_.progress(i, end, end);
+    return {};
   }
 
   // What a crashed commit or a writer that has lost the partition left behind the committed end.
@@ -246,6 +319,7 @@ class Restore {
   const RestoreSettings& settings_;
   RestoreObserver& observer_;
   std::vector<ChangelogReader::Ends> logs_;
+  std::vector<bool> is_known_;  // By store: its changelog is that of the last commit.
   TaskStart start_;
 };
 

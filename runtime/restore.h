@@ -78,6 +78,9 @@ struct StoreStart {
   std::vector<std::string>
       tail_keys;        ///< Engine keys of [E, L), which no commit covers: to be written again.
   std::string rebuilt;  ///< Why the engine's content was discarded; empty if it was not.
+  /// The store was taken out and is back: it is as the last commit with it left it, which is older
+  /// than the inputs' offsets.
+  bool missed_commits = false;
 };
 
 /// Where a task starts: its commit point, and its engines at the committed ends.
@@ -90,8 +93,8 @@ struct TaskStart {
 /// beyond.
 ///
 /// invalid_argument: a person must decide (committed offsets lost, a store the commit point does
-/// not know); corruption: the log is shorter than the commit point says; unavailable: the broker
-/// did not answer; cancelled.
+/// not know, or knows under another changelog); corruption: the log is shorter than the commit
+/// point says; unavailable: the broker did not answer; cancelled.
 Result<TaskStart> restore_task(const TaskPlan& plan, TaskEngines& engines,
                                const std::vector<CommittedOffset>& committed,
                                ChangelogReader& reader, const Clock& clock,

@@ -24,8 +24,9 @@ CommitPoint some_point(std::size_t stores = 2) {
   point.sources = {{"left", 5}, {"right", 6}};
   point.partition_times = {{"left", from_millis(1000)}};
   for (std::size_t i = 0; i < stores; ++i) {
-    point.changelog_ends["app-store-" + std::to_string(i) + "-changelog"] =
-        static_cast<std::int64_t>(i) << 40U;
+    const std::string topic = "app-store-" + std::to_string(i) + "-changelog";
+    point.changelog_ends[topic] = static_cast<std::int64_t>(i) << 40U;
+    if (i > 0) point.changelog_stores[topic] = store_hash("store-" + std::to_string(i));
   }
   return point;
 }
@@ -50,7 +51,8 @@ std::string from_hex(const std::string& hex) {
 BOOST_AUTO_TEST_SUITE(commit_point)
 
 BOOST_AUTO_TEST_CASE(what_is_encoded_is_decoded) {
-  const auto point = some_point();
+  auto point = some_point();
+  point.carried = {{topic_hash("gone"), store_hash("gone"), std::int64_t{1} << 40U}, {7, 8, 9}};
   const auto metadata = encode_metadata(point, "left");
   BOOST_REQUIRE(metadata.has_value());
   const auto decoded = decode_metadata(*metadata);
@@ -65,18 +67,26 @@ BOOST_AUTO_TEST_CASE(what_is_encoded_is_decoded) {
   BOOST_TEST(decoded->changelog_ends.size() == 2U);
   BOOST_TEST(decoded->changelog_ends.at(topic_hash("app-store-1-changelog")) == std::int64_t{1}
                                                                                     << 40U);
+  BOOST_TEST(decoded->changelog_stores.at(topic_hash("app-store-0-changelog")) == 0U);
+  BOOST_TEST(decoded->changelog_stores.at(topic_hash("app-store-1-changelog")) ==
+             store_hash("store-1"));
+  BOOST_REQUIRE(decoded->carried.size() == 2U);
+  BOOST_TEST(decoded->carried[0].topic == topic_hash("gone"));
+  BOOST_TEST(decoded->carried[0].store == store_hash("gone"));
+  BOOST_TEST(decoded->carried[0].end == std::int64_t{1} << 40U);
+  BOOST_TEST(decoded->carried[1].end == 9);
 }
 
-BOOST_AUTO_TEST_CASE(stores_up_to_180_fit_and_200_are_refused_with_the_reason) {
-  const auto fits = encode_metadata(some_point(180), "left");
+BOOST_AUTO_TEST_CASE(stores_up_to_149_fit_and_150_are_refused_with_the_reason) {
+  const auto fits = encode_metadata(some_point(149), "left");
   BOOST_REQUIRE(fits.has_value());
   BOOST_TEST(fits->size() <= kOffsetMetadataBytesMax);
-  BOOST_TEST(decode_metadata(*fits)->changelog_ends.size() == 180U);
-  const auto refused = encode_metadata(some_point(200), "left");
+  BOOST_TEST(decode_metadata(*fits)->changelog_ends.size() == 149U);
+  const auto refused = encode_metadata(some_point(150), "left");
   BOOST_REQUIRE(!refused.has_value());
   BOOST_CHECK(refused.error().code() == Code::kInvalidArgument);
-  BOOST_TEST(refused.error().message().find("200 stores") != std::string::npos);
-  BOOST_CHECK(!offsets_to_commit(some_point(200), {{"left", 0}}).has_value());
+  BOOST_TEST(refused.error().message().find("150 stores") != std::string::npos);
+  BOOST_CHECK(!offsets_to_commit(some_point(150), {{"left", 0}}).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(damaged_and_foreign_metadata_is_no_commit_point) {
