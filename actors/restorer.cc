@@ -174,6 +174,11 @@ void Restorer::report(const TaskPlan& plan, const TaskStart& start, std::chrono:
                    " is back: it is as the last commit with it left it, and lacks what was "
                    "processed without it since");
     }
+    if (store.moves_from_source) {
+      app.log.info("task " + to_string(plan.id) + ": table " + name + ": its rows, " +
+                   std::to_string(store.tail_keys.size()) + " keys read from its topic, go to " +
+                   to_string(plan.stores[i].changelog) + ", which is its changelog from now on");
+    }
     if (!store.rebuilt.empty()) {
       app.log.warn("task " + to_string(plan.id) + ": store " + name +
                    " is rebuilt from the changelog: " + store.rebuilt);

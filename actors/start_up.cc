@@ -59,7 +59,7 @@ class ClusterCheck {
     auto topics = admin.topics(kAnswerTimeout);
     if (!topics) throw StatusError(topics.error());
     topics_ = *std::move(topics);
-    check_changelog_topics(*app.graph, app.config.application_id);
+    check_changelog_topics(*app.graph, app.config.application_id, error_rules(app.config));
   }
 
   std::vector<PlacedSubtopology> subtopologies() {
@@ -89,6 +89,7 @@ class ClusterCheck {
       for (const std::size_t place : part.stores) {
         const StoreSpec& store = app_.graph->stores()[place];
         if (!store.options.changelog()) continue;
+        if (source_is_changelog(*app_.graph, store, error_rules(app_.config))) continue;
         const auto wanted = changelog_spec(app_.config, store, placed[s].tasks);
         const auto found = partitions_of(wanted.name, [&] {
           missing.push_back(wanted);
@@ -198,7 +199,9 @@ void create_topics(AppContext& app, TopicAdmin& admin, const std::vector<TopicSp
 void look_at_changelogs(AppContext& app, TopicAdmin& admin) {
   for (const StoreSpec& store : app.graph->stores()) {
     if (const auto warning = starts_empty_warning(store.options)) app.log.warn(*warning);
-    const auto topic = changelog_topic(app.config.application_id, store.options);
+    const bool on_source = source_is_changelog(*app.graph, store, error_rules(app.config));
+    const auto topic =
+        on_source ? store.table_topic : changelog_topic(app.config.application_id, store.options);
     if (topic.empty()) continue;
     auto configs = admin.topic_configs(topic, kAnswerTimeout);
     if (!configs) {  // Not every principal may describe configs.
@@ -211,7 +214,8 @@ void look_at_changelogs(AppContext& app, TopicAdmin& admin) {
       const auto parsed = std::from_chars(text.data(), text.data() + text.size(), millis);
       if (parsed.ec == std::errc{}) app.delete_retention[topic] = std::chrono::milliseconds{millis};
     }
-    const auto warning = changelog_warning(topic, store.layout, *configs);
+    const auto warning = on_source ? table_topic_warning(store.options.name(), topic, *configs)
+                                   : changelog_warning(topic, store.layout, *configs);
     if (warning) app.log.warn(*warning);
   }
 }

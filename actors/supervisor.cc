@@ -254,7 +254,7 @@ void Supervisor::begin(Entry& entry) {
   auto plan = plan_task(
       state.app->graph, entry.ref.id,
       state.app->subtopologies[static_cast<std::size_t>(entry.ref.id.subtopology)].partitions,
-      state.app->config.application_id);
+      state.app->config.application_id, error_rules(state.app->config));
   state.app->board.set_task_state(entry.ref.id, TaskState::kCreated);
   state.app->board.update_task(entry.ref.id, [&](TaskStatus& status) {
     status.stores.clear();

@@ -100,4 +100,16 @@ std::optional<std::string> changelog_warning(const std::string& topic, const Key
   return std::nullopt;
 }
 
+std::optional<std::string> table_topic_warning(const std::string& store, const std::string& topic,
+                                               const std::map<std::string, std::string>& configs) {
+  const auto policy = configs.find("cleanup.policy");
+  if (policy == configs.end() || policy->second.find("delete") == std::string::npos) {
+    return std::nullopt;
+  }
+  return "topic " + topic + " is the changelog of table " + store +
+         " and has cleanup.policy=" + policy->second +
+         ": rows whose records are deleted by age will be missing after a restore; set it to "
+         "compact, or give the table a changelog of its own (StoreOptions::changelog)";
+}
+
 }  // namespace millrace

@@ -30,4 +30,9 @@ namespace millrace {
     const std::string& topic, const KeyLayout& layout,
     const std::map<std::string, std::string>& configs);
 
+/// The same of a topic that is the changelog of a table, too.
+[[nodiscard]] std::optional<std::string> table_topic_warning(
+    const std::string& store, const std::string& topic,
+    const std::map<std::string, std::string>& configs);
+
 }  // namespace millrace

@@ -46,6 +46,11 @@ bool ErrorRules::may_dead_letter() const {
          on_produce_error == ErrorPolicy::kDeadLetter || handler;
 }
 
+bool ErrorRules::may_give_up() const {
+  return on_decode_error != ErrorPolicy::kFail || on_error != ErrorPolicy::kFail ||
+         on_produce_error != ErrorPolicy::kFail || handler;
+}
+
 std::chrono::milliseconds ErrorRules::pause(std::size_t failures) const {
   const auto doublings = std::min(failures - 1, kDoublingsMax);
   return std::min(std::min(retry_backoff, kPauseMax) * (1 << doublings), kPauseMax);

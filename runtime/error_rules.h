@@ -25,6 +25,8 @@ struct ErrorRules {
   /// is kept apart until it is done.
   [[nodiscard]] bool may_undo() const;
   [[nodiscard]] bool may_dead_letter() const;
+  /// Whether some record may be left out at all.
+  [[nodiscard]] bool may_give_up() const;
   /// The pause after the `failures`-th attempt (1 or more) at a record.
   [[nodiscard]] std::chrono::milliseconds pause(std::size_t failures) const;
 };

@@ -106,7 +106,7 @@ NodeIndex Graph::add_node(Node node, std::string_view prefix) {
         other.topic == node.topic) {
       throw TopologyError(
           "topic '" + node.topic +
-          "' is read by another stream already; keep that stream's handle and use it twice");
+          "' is read by another stream or table already; keep that handle and use it twice");
     }
   }
   if (node.name.empty()) node.name = numbered(prefix, name_counter_++);

@@ -89,12 +89,16 @@ void MemoryLog::end_transaction(bool commit) {
 }
 
 Result<ChangelogReader::Ends> MemoryLog::ends(const TopicPartition& where) {
-  return Ends{0, static_cast<std::int64_t>(partition(where).size())};
+  const auto start = starts_.find(where);
+  return Ends{start == starts_.end() ? 0 : start->second,
+              static_cast<std::int64_t>(partition(where).size())};
 }
 
 Status MemoryLog::read(const TopicPartition& where, std::int64_t from, std::int64_t to,
                        const std::function<Status(const LogRecord&)>& apply) {
   const Partition& log = partition(where);
+  const auto start = starts_.find(where);
+  if (start != starts_.end()) from = std::max(from, start->second);
   for (std::int64_t offset = from; offset < to; ++offset) {
     const auto& record = log.at(static_cast<std::size_t>(offset));
     if (!record.visible()) continue;

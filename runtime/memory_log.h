@@ -61,6 +61,11 @@ class MemoryLog final : public Sink, public ChangelogReader {
                  AckTracker& tracker) override;
 
   Result<Ends> ends(const TopicPartition& partition) override;
+  Result<Ends> ends_now(const TopicPartition& partition) override { return ends(partition); }
+  /// Records before this offset are deleted, as by their age.
+  void delete_before(const TopicPartition& partition, std::int64_t start) {
+    starts_[partition] = start;
+  }
   Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
               const std::function<Status(const LogRecord&)>& apply) override;
 
@@ -79,6 +84,7 @@ class MemoryLog final : public Sink, public ChangelogReader {
   std::vector<Log> topics_;
   std::optional<Open> open_;
   std::map<TopicPartition, OffsetCommit> commits_;
+  std::map<TopicPartition, std::int64_t> starts_;
   std::optional<std::size_t> accept_;
 };
 

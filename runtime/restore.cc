@@ -27,7 +27,8 @@ class Restore {
     for (const auto& store : plan_.stores) {
       logs_.emplace_back();
       if (!store.has_changelog()) continue;
-      auto ends = reader_.ends(store.changelog);
+      auto ends =
+          store.on_source ? reader_.ends_now(store.changelog) : reader_.ends(store.changelog);
       if (!ends) return ends.error();
       logs_.back() = *ends;
     }
@@ -69,7 +70,9 @@ class Restore {
       const auto& changelog = plan_.stores[i].changelog;
       const std::int64_t log_end = logs_[i].end;
       StoreStart& store = start_.stores[i];
-      if (plan_.stores[i].starts_empty) {
+      if (plan_.stores[i].on_source) {
+        store.committed_end = start_.point.sources.at(changelog.topic);
+      } else if (plan_.stores[i].starts_empty) {
         store.committed_end = log_end;  // Counts as it stands; 0 without a changelog.
       } else if (valid) {
         if (auto status = find_end(i, *valid); !status.ok()) return status;
@@ -85,7 +88,8 @@ class Restore {
             ", but the task's last commit covers it up to " + std::to_string(store.committed_end) +
             ": it was truncated or made anew; reset the application or restore the topic");
       }
-      store.examined_end = log_end;
+      // What others append to a table's topic is input, not a tail.
+      store.examined_end = plan_.stores[i].on_source ? store.committed_end : log_end;
       if (!plan_.stores[i].has_changelog()) continue;
       if (valid) is_known_[i] = knows(*valid, topic_hash(changelog.topic), i);
       start_.point.changelog_ends[changelog.topic] = store.committed_end;
@@ -101,6 +105,12 @@ class Restore {
     const std::uint32_t store = store_hash(name_of(i));
     if (const auto known = valid.changelog_ends.find(topic); known != valid.changelog_ends.end()) {
       start_.stores[i].committed_end = known->second;
+      return {};
+    }
+    const auto& table_topic = spec_of(i).table_topic;
+    if (!table_topic.empty() && knows(valid, topic_hash(table_topic), i) &&
+        start_.point.sources.contains(table_topic)) {
+      start_.stores[i].moves_from_source = true;
       return {};
     }
     for (const auto& [other, end] : valid.changelog_ends) {
@@ -176,7 +186,7 @@ class Restore {
       if (!next) {
         // Made definite now and committed before anything is read, so that a crash cannot move the
         // start.
-        auto ends = reader_.ends(input);
+        auto ends = reader_.ends_now(input);
         if (!ends) return ends.error();
         next = settings_.reset == OffsetReset::kEarliest ? ends->start : ends->end;
       }
@@ -212,6 +222,9 @@ class Restore {
     } else if (layout_of(i).expires() && (*position)->next_offset < logs_[i].start &&
                (*position)->next_offset < end) {
       why = "the changelog records behind it have been deleted by their age";
+    } else if (plan_.stores[i].on_source && (*position)->next_offset < logs_[i].start &&
+               (*position)->next_offset < end) {
+      why = "records of the topic that it lacks have been deleted";
     } else {
       return (*position)->next_offset;
     }
@@ -246,13 +259,14 @@ class Restore {
 
   Status restore_store(std::size_t i) {
     if (plan_.stores[i].starts_empty) return begin_empty(i);
+    if (start_.stores[i].moves_from_source) return move_from_source(i);
     const auto& changelog = plan_.stores[i].changelog;
     StoreStart& store = start_.stores[i];
     auto from = usable_position(i);
     if (!from) return from.error();
     // What the broker has deleted from a changelog of windows had expired: their retention there is
-    // longer.
-    if (layout_of(i).expires())
+    // longer. A table on its topic is what the topic has.
+    if (layout_of(i).expires() || plan_.stores[i].on_source)
       *from = std::clamp(logs_[i].start, *from, std::max(*from, store.committed_end));
     store.restored_from = *from;
     if (*from < logs_[i].start && *from < store.committed_end) {
@@ -265,7 +279,7 @@ class Restore {
     }
     if (auto status = load(i, changelog, store.committed_end, start_.point.lineage); !status.ok())
       return status;
-    return read_tail(i);
+    return plan_.stores[i].on_source ? Status{} : read_tail(i);
   }
 
   // Brings the engine from `restored_from` to `end` of `log`.
@@ -290,6 +304,29 @@ class Restore {
     if (!status.ok()) return status;
     observer_.progress(i, end, end);
     return {};
+  }
+
+  // The rows of a table whose state was its source topic, which has a changelog of its own now:
+  // read from the topic once more, and all of them to be written. Until that is committed and
+  // checkpointed, no start takes the engine's content for restored.
+  Status move_from_source(std::size_t i) {
+    const auto& place = engines_.places()[i];
+    if (auto status = place.engine->clear(place.index); !status.ok()) return status;
+    const TopicPartition source{spec_of(i).table_topic, plan_.id.partition};
+    auto ends = reader_.ends_now(source);
+    if (!ends) return ends.error();
+    const std::int64_t end = start_.point.sources.at(source.topic);
+    start_.stores[i].restored_from = std::min(ends->start, end);
+    if (auto status = load(i, source, end, kNoLineage); !status.ok()) return status;
+    start_.stores[i].restored_from = 0;
+    if (auto status = read_tail(i); !status.ok()) return status;
+    auto scan = place.engine->scan(place.index, std::nullopt, std::nullopt);
+    if (!scan) return scan.error();
+    auto& keys = start_.stores[i].tail_keys;
+    for (; (*scan)->valid(); (*scan)->next()) keys.emplace_back((*scan)->key());
+    std::sort(keys.begin(), keys.end());
+    keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+    return (*scan)->status();
   }
 
   // What a crashed commit or a writer that has lost the partition left behind the committed end.

@@ -39,6 +39,10 @@ class ChangelogReader {
   /// end).
   virtual Result<Ends> ends(const TopicPartition& partition) = 0;
 
+  /// Both ends as they are now for a reader of committed records: of topics that others write, on
+  /// which there may always be an open transaction.
+  virtual Result<Ends> ends_now(const TopicPartition& partition) = 0;
+
   /// Hands every record of [from, to) to `apply`, in order. Returns when the position has reached
   /// `to`, whatever of the range compaction has left; never on silence. Stops early with the Status
   /// of `apply`.
@@ -81,6 +85,9 @@ struct StoreStart {
   /// The store was taken out and is back: it is as the last commit with it left it, which is older
   /// than the inputs' offsets.
   bool missed_commits = false;
+  /// The table was on its source topic and gets a changelog of its own: all its rows are written to
+  /// it with the first commit.
+  bool moves_from_source = false;
 };
 
 /// Where a task starts: its commit point, and its engines at the committed ends.

@@ -51,6 +51,12 @@ Failing failing_of(ErrorKind kind) {
   return {DropReason::kUserError, "on_error", Code::kInternal};
 }
 
+std::string read_only(const StoreSpec& table) {
+  return "store '" + table.options.name() + "' is the table of topic '" + table.table_topic +
+         "', which is its changelog, too: what others write to the store would be lost; write to "
+         "the topic, or give the table a changelog of its own (StoreOptions::changelog)";
+}
+
 }  // namespace
 
 // --- What happens to a record ---
@@ -464,10 +470,13 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(st
   for (std::size_t i = 0; i < stores_.size(); ++i) {
     Store& store = stores_[i];
     const TopicPartition& changelog = plan_.stores[i].changelog;
-    const bool logged = plan_.stores[i].has_changelog();
+    const bool logged = plan_.stores[i].writes_changelog();
     at = "task " + id_text_ + ", store " + store_name(i);
     if (logged) at += ", changelog " + to_string(changelog);
     const auto changes = store.cache->prepare();
+    if (plan_.stores[i].on_source) {
+      commit->point.changelog_ends[changelog.topic] = commit->point.sources.at(changelog.topic);
+    }
     if (!logged) continue;
     auto acks = sink_.new_tracker();
     const KeyLayout& layout = store.cache->layout();
@@ -626,6 +635,7 @@ Task::Task(TaskPlan plan, TaskEngines engines, TaskStart start, Sink& sink, cons
     stores_.push_back(
         {std::make_unique<StateCache>(*place.engine, place.index, *spec.value, budget, spec.layout),
          0, start.stores[i].examined_end});
+    if (plan_.stores[i].read_only) stores_.back().cache->write_protect(read_only(spec));
     tails_.push_back(std::move(start.stores[i].tail_keys));
     if (spec.layout.needs_passes()) swept_stores_.push_back(stores_.back().cache.get());
   }
@@ -636,7 +646,7 @@ Task::~Task() = default;
 Status Task::build() {
   const Graph& graph = *plan_.graph;
   for (std::size_t i = 0; i < stores_.size(); ++i) {
-    if (!plan_.stores[i].has_changelog()) continue;
+    if (!plan_.stores[i].writes_changelog()) continue;
     auto changelog = sink_.topic(plan_.stores[i].changelog.topic);
     if (!changelog) return changelog.error();
     stores_[i].changelog = changelog->id;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "millrace/graph.h"
+#include "runtime/error_rules.h"
 #include "runtime/topic_partition.h"
 
 namespace millrace {
@@ -28,8 +29,14 @@ struct StorePlan {
   TopicPartition changelog;  ///< Its topic is empty where the store has none.
   /// Nothing relates what the engine holds to the commit point: each start clears it.
   bool starts_empty = false;
+  /// A table whose changelog is the topic that it reads: others write it, the store never does. Its
+  /// committed end is the next offset of that input.
+  bool on_source = false;
+  /// Of such a table, also where its topic has no partition for the task: processors may not write.
+  bool read_only = false;
 
   [[nodiscard]] bool has_changelog() const { return !changelog.topic.empty(); }
+  [[nodiscard]] bool writes_changelog() const { return has_changelog() && !on_source; }
 };
 
 /// What a task consists of. Plain data; the graph is frozen.
@@ -47,12 +54,19 @@ struct TaskPlan {
   }
 };
 
-/// `<application id>-<store>-changelog` (KF-13), or the store's own name; empty if it has none.
+/// Whether a store is a table whose own topic is its changelog: folding the topic gives what the
+/// store holds, and nobody asked for another one.
+[[nodiscard]] bool source_is_changelog(const Graph& graph, const StoreSpec& store,
+                                       const ErrorRules& defaults);
+
+/// `<application id>-<store>-changelog` (KF-13), or the store's own name; empty if it has none. Not
+/// for tables whose source is their changelog.
 [[nodiscard]] std::string changelog_topic(const std::string& application_id, const StoreOptions&);
 
 /// Throws TopologyError if a changelog is another store's, or a source or sink of the topology, or
 /// if its name is too long.
-void check_changelog_topics(const Graph& graph, const std::string& application_id);
+void check_changelog_topics(const Graph& graph, const std::string& application_id,
+                            const ErrorRules& defaults = {});
 
 /// The topic whose partitions place a subtopology's tasks: the one with most partitions, the first
 /// by name among equals. `partitions[i]` is the count of `source_topics[i]`.
@@ -62,6 +76,7 @@ void check_changelog_topics(const Graph& graph, const std::string& application_i
 /// The plan of one task. `partitions[i]` is the count of the subtopology's `source_topics[i]`.
 [[nodiscard]] TaskPlan plan_task(std::shared_ptr<const Graph> graph, TaskId id,
                                  const std::vector<std::int32_t>& partitions,
-                                 const std::string& application_id);
+                                 const std::string& application_id,
+                                 const ErrorRules& defaults = {});
 
 }  // namespace millrace

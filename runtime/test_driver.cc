@@ -60,7 +60,7 @@ struct TestDriver::Impl {
         clock(options.start),
         budget(options.cache_bytes_max) {
     graph->freeze();
-    check_changelog_topics(*graph, options.application_id);
+    check_changelog_topics(*graph, options.application_id, errors());
     if (const auto status = check_engines(*graph, options.engine); !status.ok())
       throw ConfigError(status.message());
     for (const auto& part : graph->subtopologies()) {
@@ -96,9 +96,9 @@ struct TestDriver::Impl {
       for (const auto& topic : part.source_topics) counts.push_back(log.partitions(topic));
       const std::int32_t tasks_of_part = *std::max_element(counts.begin(), counts.end());
       for (std::int32_t p = 0; p < tasks_of_part; ++p) {
-        start_task(
-            plan_task(graph, {static_cast<std::int32_t>(s), p}, counts, options.application_id),
-            tasks_of_part);
+        start_task(plan_task(graph, {static_cast<std::int32_t>(s), p}, counts,
+                             options.application_id, errors()),
+                   tasks_of_part);
       }
     }
   }

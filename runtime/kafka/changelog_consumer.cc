@@ -11,7 +11,7 @@ namespace millrace {
 namespace {
 
 constexpr int kQueryTimeoutMs = 1'000;  // Asked again; a cancelled restore ends in between.
-constexpr int kDrainWaitMs = 100;  // Also how soon a cancelled restore stops.
+constexpr int kDrainWaitMs = 100;       // Also how soon a cancelled restore stops.
 constexpr std::chrono::milliseconds kStableEndPause{50};
 
 }  // namespace
@@ -33,6 +33,15 @@ Result<std::unique_ptr<ChangelogConsumer>> ChangelogConsumer::create(
 }
 
 Result<ChangelogReader::Ends> ChangelogConsumer::ends(const TopicPartition& partition) {
+  return ask_for_ends(partition, true);
+}
+
+Result<ChangelogReader::Ends> ChangelogConsumer::ends_now(const TopicPartition& partition) {
+  return ask_for_ends(partition, false);
+}
+
+Result<ChangelogReader::Ends> ChangelogConsumer::ask_for_ends(const TopicPartition& partition,
+                                                              bool stable_only) {
   const auto deadline = std::chrono::steady_clock::now() + kStableEndWaitMax;
   Status why = Status::unavailable("no answer yet");
   while (std::chrono::steady_clock::now() < deadline) {
@@ -49,7 +58,7 @@ Result<ChangelogReader::Ends> ChangelogConsumer::ends(const TopicPartition& part
                                                partition.partition, &low, &stable, kQueryTimeoutMs);
     }
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      if (stable >= high) return Ends{low, high};
+      if (stable >= high || !stable_only) return Ends{low, stable};
       why = Status::unavailable("a transaction is open on " + to_string(partition) +
                                 " (last stable offset " + std::to_string(stable) + ", end " +
                                 std::to_string(high) + ")");

@@ -23,6 +23,7 @@ class ChangelogConsumer final : public ChangelogReader {
                                                            std::function<bool()> cancelled);
 
   Result<Ends> ends(const TopicPartition& partition) override;
+  Result<Ends> ends_now(const TopicPartition& partition) override;
   Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
               const std::function<Status(const LogRecord&)>& apply) override;
 
@@ -32,6 +33,7 @@ class ChangelogConsumer final : public ChangelogReader {
         uncommitted_(std::move(uncommitted)),
         cancelled_(std::move(cancelled)) {}
 
+  Result<Ends> ask_for_ends(const TopicPartition& partition, bool stable_only);
   Status drain(rd_kafka_queue_t* queue, const TopicPartition& partition, std::int64_t to,
                const std::function<Status(const LogRecord&)>& apply);
 

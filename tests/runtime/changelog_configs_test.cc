@@ -118,6 +118,19 @@ BOOST_AUTO_TEST_CASE(names_and_numbers_that_no_broker_would_take_are_refused) {
     BOOST_CHECK_THROW(store({.replication_factor = factor}), TopologyError);
 }
 
+BOOST_AUTO_TEST_CASE(a_tables_topic_that_deletes_by_age_is_warned_of) {
+  const auto warning = [](const std::map<std::string, std::string>& configs) {
+    return table_topic_warning("rows", "users", configs).value_or("");
+  };
+  BOOST_TEST(warning({}) == "");
+  BOOST_TEST(warning({{"cleanup.policy", "compact"}}) == "");
+  for (const std::string policy : {"delete", "compact,delete"}) {
+    const std::string text = warning({{"cleanup.policy", policy}});
+    BOOST_TEST(text.find("topic users is the changelog of table rows") != std::string::npos);
+    BOOST_TEST(text.find("cleanup.policy=" + policy) != std::string::npos);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_changelog_that_is_another_topic_of_the_topology_is_refused) {
   const Topic<std::string, std::int64_t> in{"in"};
   const Topic<std::string, std::int64_t> out{"out"};

@@ -31,25 +31,6 @@ Topology with_retention(milliseconds retention) {
   return topology;
 }
 
-// A log whose broker has deleted what is below `start` by its age.
-class CutLog final : public ChangelogReader {
- public:
-  CutLog(MemoryLog& log, std::int64_t start) : log_(log), start_(start) {}
-  Result<Ends> ends(const TopicPartition& partition) override {
-    auto ends = log_.ends(partition);
-    if (ends && partition.topic.ends_with("-changelog")) ends->start = start_;
-    return ends;
-  }
-  Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
-              const std::function<Status(const LogRecord&)>& apply) override {
-    return log_.read(partition, std::max(from, start_), to, apply);
-  }
-
- private:
-  MemoryLog& log_;
-  const std::int64_t start_;
-};
-
 // A task that has put windows, one per commit, at 0, 100,000, 200,000 ...
 struct Fixture : TaskHarness {
   explicit Fixture(milliseconds retention = milliseconds{250'000})
@@ -61,13 +42,10 @@ struct Fixture : TaskHarness {
     BOOST_REQUIRE(process(10).has_value());
     BOOST_REQUIRE(commit().ok());
   }
+  // The broker has deleted what is below `start` by its age.
   Result<TaskStart> restore_from(std::int64_t start) {
-    std::string rebuilt;
-    engines = *TaskEngines::open(plan, disk, nullptr, nullptr, rebuilt);
-    RestoreObserver observer;
-    CutLog cut{log, start};
-    return restore_task(plan, *engines, log.committed(plan.inputs), cut, clock, restore_settings,
-                        observer);
+    log.delete_before(changelog(), start);
+    return restore();
   }
   std::vector<std::int64_t> starts() {
     std::vector<std::int64_t> found;

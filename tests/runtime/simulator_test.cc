@@ -41,7 +41,8 @@ std::int64_t number(const std::string& bytes) { return *Serde<std::int64_t>::dec
 struct Reference {
   std::vector<Contents> stores;  // In the order of the plan.
   std::multiset<std::pair<std::string, std::string>> outputs;
-  Timestamp record_time{};                   // Of the record in hand.
+  std::string topic;                         // Of the record in hand.
+  Timestamp record_time{};                   // Likewise.
   Timestamp stream_time{};                   // With it ...
   Timestamp stream_time_before{};            // ... and without.
   std::map<std::string, Timestamp> written;  // When each key of the one store was, if keys expire.
@@ -54,6 +55,9 @@ struct Shape {
   bool skips = false;               // Records divisible by 13 make the function throw.
   bool settles_at_commit = false;   // Stores behind a table follow at the commit only.
   std::chrono::milliseconds ttl{};  // Of the keys, by event time.
+  // What a record without value does, of a table on its source topic.
+  std::function<void(Reference&, const std::string& key)> fold_null = nullptr;
+  bool from_earliest = false;  // What is behind the table must see all of it.
 };
 
 constexpr std::chrono::milliseconds kTtl{60};
@@ -249,6 +253,46 @@ std::vector<Shape> shapes() {
          fold_reduced(reference, 0, key, value);
        },
        true, false, kTtl},
+      {"table on its source topic",
+       [] {
+         Topology topology;
+         topology.table(input, "rows");
+         return topology;
+       },
+       [](Reference& reference, const std::string& key, std::int64_t value) {
+         reference.stores[0][key] = bytes(value);
+       },
+       false,
+       false,
+       {},
+       [](Reference& reference, const std::string& key) { reference.stores[0].erase(key); }},
+      {"table on its source topic with a count behind it, beside a stream",
+       [] {
+         Topology topology;
+         auto updates =
+             topology.table(input, StoreOptions{"rows"}.forward_every_update()).to_stream();
+         updates.to(output);
+         updates.group_by_key().count("counts");
+         topology.store<std::string, std::int64_t>("sums");
+         updates.process<Summing>(connects("sums"));
+         topology.stream(second).process<Summing>(connects("sums"));
+         return topology;
+       },
+       [](Reference& reference, const std::string& key, std::int64_t value) {
+         Contents& sums = reference.stores[2];
+         sums[key] = bytes((sums.contains(key) ? number(sums[key]) : 0) + value);
+         if (reference.topic == second.name()) return;
+         reference.stores[0][key] = bytes(value);
+         count_into(reference.stores[1], key);
+         reference.outputs.emplace(key, bytes(value));
+       },
+       false,
+       false,
+       {},
+       [](Reference& reference, const std::string& key) {
+         if (reference.topic == input.name()) reference.stores[0].erase(key);
+       },
+       true},
   };
 }
 
@@ -262,10 +306,13 @@ class Simulation {
     harness_.settings.transactional = below(2) == 0;
     static constexpr std::array<std::size_t, 3> kBudgets{0, 600, 1 << 20};
     harness_.budget = std::make_unique<CacheBudget>(kBudgets.at(below(3)));
-    if (below(8) == 0) harness_.restore_settings.reset = OffsetReset::kLatest;
+    if (below(8) == 0 && !shape.from_earliest)
+      harness_.restore_settings.reset = OffsetReset::kLatest;
     for (std::size_t i = below(6); i > 0; --i) append();
     begin_.resize(harness_.plan.inputs.size());
-    if (harness_.restore_settings.reset == OffsetReset::kLatest) {
+    // A table on its topic has all that the topic has, wherever its processing begins.
+    const bool table = shape.fold_null != nullptr;
+    if (harness_.restore_settings.reset == OffsetReset::kLatest && !table) {
       for (std::size_t i = 0; i < begin_.size(); ++i) begin_[i] = log_end(i);
     }
   }
@@ -466,10 +513,13 @@ class Simulation {
       const auto& log = harness_.log.partition(harness_.plan.inputs[i]);
       for (std::int64_t at = begin_[i]; at < ends[i]; ++at) {
         const auto& record = log[static_cast<std::size_t>(at)];
+        result.topic = harness_.plan.inputs[i].topic;
         result.record_time = record.timestamp;
         result.stream_time_before = result.stream_time;
         result.stream_time = std::max(result.stream_time, record.timestamp);
-        if (record.key && record.value) shape_.fold(result, *record.key, number(*record.value));
+        if (!record.key) continue;
+        if (record.value) shape_.fold(result, *record.key, number(*record.value));
+        if (!record.value && shape_.fold_null) shape_.fold_null(result, *record.key);
       }
     }
     if (keys_expire()) expire(result, shape_.ttl);

@@ -71,6 +71,8 @@ class TableOperator : public Operator, public Receiver<K, V> {
     if (!forward_at_commit_) forward(entry);
   }
 
+  [[nodiscard]] bool forwards_every_update() const { return !forward_at_commit_; }
+
   const std::string& name() const { return name_; }
   StateCache& store() { return store_; }
 
@@ -91,6 +93,29 @@ class TableOperator : public Operator, public Receiver<K, V> {
   Outputs<K, A> outputs_;
   const bool forward_at_commit_;
   std::string key_bytes_;
+};
+
+/// The rows of a topic: a record is the newest value of its key, in the order of offsets. As in
+/// Kafka Streams a deletion of what is not there is handed on where each update is.
+template <class K, class V>
+class TableSource final : public TableOperator<K, V, V> {
+ public:
+  using TableOperator<K, V, V>::TableOperator;
+
+  void receive(const Record<K, V>& record) override {
+    StateEntry* entry = this->entry_of(record);
+    if (entry == nullptr) return;
+    if (record.has_value()) {
+      V value = record.value();  // What may throw comes first.
+      std::construct_at(static_cast<V*>(this->store().replace(*entry, record.timestamp())),
+                        std::move(value));
+    } else if (entry->present() || this->forwards_every_update()) {
+      this->store().erase(*entry, record.timestamp());
+    } else {
+      return;
+    }
+    this->updated(*entry);
+  }
 };
 
 template <class K, class V>

@@ -130,6 +130,8 @@ struct StoreSpec {
   const ValueOps* value;
   const KeyOps* key;
   KeyLayout layout;
+  /// Of a table: the topic that holds its rows, key bytes as the store has them. Empty otherwise.
+  std::string table_topic = {};
 };
 
 /// The layouts of the store kinds. They throw TopologyError, naming the store, for what is missing

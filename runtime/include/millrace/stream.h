@@ -212,7 +212,7 @@ class KTable {
 
   /// The table's updates as a stream: the last one per key at each commit, in order of first
   /// change, or every one if the store says `forward_every_update()` or the state cache has 0
-  /// bytes.
+  /// bytes. A null value says that the key is gone.
   [[nodiscard]] KStream<K, V> to_stream() const {
     Node node;
     node.parents = {node_};

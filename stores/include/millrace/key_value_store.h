@@ -89,13 +89,17 @@ class KeyValueStore {
     return entry.timestamp();
   }
 
+  /// This and the next two throw StatusError in a table whose topic is its changelog: it is
+  /// read-only (`Topology::table`).
   void put(const K& key, V value) {
+    cache_->check_writable();
     std::construct_at(static_cast<V*>(cache_->replace(cache_->load(bytes(key)), now_())),
                       std::move(value));
   }
 
   /// Sets the value if there is none; returns the one that was there, else nullopt.
   std::optional<V> put_if_absent(const K& key, V value) {
+    cache_->check_writable();
     StateEntry& entry = cache_->load(bytes(key));
     if (entry.present()) return *static_cast<const V*>(entry.value());
     std::construct_at(static_cast<V*>(cache_->replace(entry, now_())), std::move(value));
@@ -104,6 +108,7 @@ class KeyValueStore {
 
   /// Removes `key`; the value it had, else nullopt. A missing key is no error and logs nothing.
   std::optional<V> erase(const K& key) {
+    cache_->check_writable();
     StateEntry& entry = cache_->load(bytes(key));
     if (!entry.present()) return std::nullopt;
     std::optional<V> old = *static_cast<const V*>(entry.value());

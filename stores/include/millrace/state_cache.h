@@ -198,6 +198,14 @@ class StateCache {
                                        std::optional<std::string_view> to, ReadLevel level,
                                        std::size_t overlay_max, std::optional<std::string>* end);
 
+  /// Says that one operator alone writes the store: for others it is read-only, and `why` is what
+  /// they are told.
+  void write_protect(std::string why) { protected_ = std::move(why); }
+  /// Throws StatusError (invalid_argument) if the store is write-protected.
+  void check_writable() const {
+    if (protected_) throw StatusError(Status::invalid_argument(*protected_));
+  }
+
   /// Entries changed since the last `prepare`, in order of first change.
   [[nodiscard]] std::span<StateEntry* const> dirty() const;
 
@@ -278,6 +286,7 @@ class StateCache {
 
   struct Impl;
   std::unique_ptr<Impl> impl_;
+  std::optional<std::string> protected_;
 };
 
 }  // namespace millrace

@@ -61,9 +61,11 @@ class StoreOptions {
     return *this;
   }
 
-  /// Settings of the store's own changelog. The last call of this and `no_changelog` counts.
+  /// Settings of the store's own changelog. The last call of this and `no_changelog` counts. A
+  /// table on a topic (`Topology::table`) has one of its own by this call, also with no settings.
   StoreOptions& changelog(ChangelogOptions options) {
     changelog_ = std::move(options);
+    changelog_asked_for_ = true;
     return *this;
   }
 
@@ -99,6 +101,8 @@ class StoreOptions {
   [[nodiscard]] bool forwards_every_update() const { return forward_every_update_; }
   /// nullopt: the store has none.
   [[nodiscard]] const std::optional<ChangelogOptions>& changelog() const { return changelog_; }
+  /// Whether `changelog` was called.
+  [[nodiscard]] bool changelog_asked_for() const { return changelog_asked_for_; }
   [[nodiscard]] std::optional<std::chrono::milliseconds> ttl() const { return ttl_; }
   [[nodiscard]] TtlClock ttl_clock() const { return ttl_clock_; }
 
@@ -108,6 +112,7 @@ class StoreOptions {
   EngineSettings engine_settings_;
   bool forward_every_update_ = false;
   std::optional<ChangelogOptions> changelog_ = ChangelogOptions{};
+  bool changelog_asked_for_ = false;
   std::optional<std::chrono::milliseconds> ttl_;
   TtlClock ttl_clock_ = TtlClock::kEventTime;
 };
