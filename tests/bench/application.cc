@@ -139,7 +139,7 @@ Measurement run_application(const Options& options) {
 }
 
 Measurement run_restore(const Options& options) {
-  fill_changelog(options);
+  if (!options.filled) fill_changelog(options);
   std::filesystem::remove_all(std::filesystem::path{options.state_dir} / options.application_id);
 
   const Topology topology = make_topology(options);

@@ -39,7 +39,7 @@ class State {
       options.state_dir = temporary_;
     }
     run_ = std::filesystem::path{options.state_dir} / options.application_id;
-    if (std::filesystem::exists(run_)) {
+    if (std::filesystem::exists(run_) && !options.filled) {
       throw std::runtime_error(run_.string() + " exists: a run starts without state");
     }
   }
@@ -108,6 +108,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 10'000))
       ->capture_default_str();
   cli.add_flag("--keep", options.keep, "Leave the run's topics, group and state");
+  cli.add_flag("--filled", options.filled,
+               "restore: an earlier run with --keep has filled the changelog");
   cli.footer("Other settings are taken from MILLRACE_* in the environment.");
   CLI11_PARSE(cli, argc, argv);
   if (options.application_id.empty()) {

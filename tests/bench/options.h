@@ -24,6 +24,7 @@ struct Options {
   std::optional<std::chrono::milliseconds> commit_interval;
   std::int32_t partitions = 4;  ///< Of the output topic.
   bool keep = false;            ///< Topics, group and state stay: the first half of `restore`.
+  bool filled = false;          ///< `restore`: that half is there, from a run with `keep`.
 };
 
 /// The store of `count` and `restore`.
