@@ -33,6 +33,14 @@ std::map<std::string, std::string> position_entries(const RocksDbDatabase& datab
 
 bool erases(const StoreCheckpoint& part) { return part.erase_below && !part.erase_below->empty(); }
 
+// Changes lie all over the memory: their bytes are asked for so many changes before they are due.
+constexpr std::ptrdiff_t kPrefetchedChanges = 8;
+
+void prefetch(const EngineChange& change) {
+  __builtin_prefetch(change.key.data());
+  if (change.value) __builtin_prefetch(change.value->data());
+}
+
 // Writes into one table file. RocksDB checks that the keys ascend.
 class TableFile {
  public:
@@ -80,6 +88,7 @@ class Ingestion {
     if (status.ok() && erases(part)) status = file.writer().DeleteRange("", *part.erase_below);
     for (auto change = part.changes.begin(); status.ok() && change != part.changes.end();
          ++change) {
+      if (part.changes.end() - change > kPrefetchedChanges) prefetch(change[kPrefetchedChanges]);
       status = change->value ? file.writer().Put(change->key, *change->value)
                              : file.writer().Delete(change->key);
     }
