@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/engine_loader.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <algorithm>
+#include <new>
 
 #include "stores/key_order.h"
 
@@ -16,16 +20,81 @@ Status EngineLoader::open() {
   return {};
 }
 
-void EngineLoader::add(const LogRecord& record) {
-  Item item{*record.key, std::nullopt};
-  if (layout_.observes_time()) {
-    if (!layout_.engine_key(*record.key, record.timestamp, key_))
-      return;  // A stranger's: no store writes such a key.
-    item.key = key_;
+std::size_t EngineLoader::add(std::span<const LogRecord> records) {
+  // Independent lookups in a row let the processor overlap their cache misses, which dominate here.
+  hashes_.clear();
+  for (const LogRecord& record : records) {
+    hashes_.push_back(engine_key(record) ? XXH3_64bits(key_.data(), key_.size()) : 0);
   }
-  item.key = store(item.key);
-  if (layout_.engine_value(record.value, record.timestamp, value_)) item.value = store(value_);
-  items_.push_back(item);
+  for (const std::uint64_t hash : hashes_) {
+    const auto found = newest_.find(hash);
+    if (found != newest_.end()) __builtin_prefetch(found->second, 1);
+  }
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (records[i].key) ++count;
+    if (engine_key(records[i])) collect(records[i], hashes_[i]);
+  }
+  return count;
+}
+
+// Sets `key_`. False: a stranger's record; no store writes such a key.
+bool EngineLoader::engine_key(const LogRecord& record) {
+  if (!record.key) return false;
+  key_ = *record.key;
+  if (!layout_.observes_time()) return true;
+  if (!layout_.engine_key(*record.key, record.timestamp, key_bytes_)) return false;
+  key_ = key_bytes_;
+  return true;
+}
+
+void EngineLoader::collect(const LogRecord& record, std::uint64_t hash) {
+  const bool present = layout_.engine_value(record.value, record.timestamp, value_);
+  const std::size_t size = present ? value_.size() : 0;
+  Entry*& entry = newest_[hash];
+  if (entry == nullptr || entry->key() != key_ || entry->value_room < size) {
+    repeated_ = repeated_ || entry != nullptr;
+    entry = make_entry(key_, size);
+  }
+  entry->value_size = present ? static_cast<std::uint32_t>(size) : Entry::kDeleted;
+  if (present) value_.copy(entry->bytes() + entry->key_size, size);
+}
+
+EngineLoader::Entry* EngineLoader::make_entry(std::string_view key, std::size_t value_room) {
+  constexpr std::size_t kAlign = alignof(Entry);
+  const std::size_t bytes =
+      (sizeof(Entry) + key.size() + value_room + kAlign - 1) / kAlign * kAlign;
+  if (bytes > room_) {
+    room_ = std::max(bytes, kBlockBytes);
+    blocks_.push_back(std::make_unique_for_overwrite<char[]>(room_));
+    end_ = blocks_.back().get();
+    bytes_ += room_;
+  }
+  auto* entry = new (end_) Entry{static_cast<std::uint32_t>(key.size()),
+                                 static_cast<std::uint32_t>(value_room), Entry::kDeleted};
+  key.copy(entry->bytes(), key.size());
+  end_ += bytes;
+  room_ -= bytes;
+  entries_.push_back(entry);
+  return entry;
+}
+
+std::vector<EngineChange> EngineLoader::sorted_changes() {
+  std::vector<EngineChange> changes;
+  changes.reserve(entries_.size() + 1);
+  for (Entry* entry : entries_) {
+    changes.push_back({entry->key(), std::nullopt});
+    if (entry->value_size != Entry::kDeleted) {
+      changes.back().value.emplace(entry->bytes() + entry->key_size, entry->value_size);
+    }
+  }
+  sort_by_key(changes, [](const EngineChange& change) { return change.key; });
+  if (repeated_) {  // The latest entry of a key counts.
+    const auto rest = std::unique(changes.rbegin(), changes.rend(),
+                                  [](const auto& a, const auto& b) { return a.key == b.key; });
+    changes.erase(changes.begin(), rest.base());
+  }
+  return changes;
 }
 
 // As the store did when it was put. What was removed again does not count: it may have been a
@@ -37,14 +106,7 @@ void EngineLoader::observe(const std::vector<EngineChange>& changes) {
 }
 
 Status EngineLoader::write(std::int64_t next_offset) {
-  sort_by_key(items_, [](const Item& item) { return item.key; });
-  std::vector<EngineChange> changes;
-  changes.reserve(items_.size() + 1);
-  for (const Item& item : items_) {
-    if (!changes.empty() && changes.back().key == item.key)
-      changes.pop_back();  // The later record of a key counts.
-    changes.push_back({item.key, item.value});
-  }
+  auto changes = sorted_changes();
   StoreCheckpoint checkpoint{place_.index, {}, {lineage_, next_offset, clock_.now()}};
   std::string expired_below;
   std::string time_record;
@@ -64,24 +126,12 @@ Status EngineLoader::write(std::int64_t next_offset) {
   checkpoint.changes = changes;
   auto status = place_.engine->apply({{&checkpoint, 1}, {}});
   observed_by_engine_ = observed_;
-  items_.clear();
+  entries_.clear();
+  repeated_ = false;
+  newest_.clear();
   blocks_.clear();
   bytes_ = room_ = 0;
   return status;
-}
-
-std::string_view EngineLoader::store(std::string_view bytes) {
-  if (bytes.size() > room_) {
-    room_ = std::max(bytes.size(), kBlockBytes);
-    blocks_.push_back(std::make_unique_for_overwrite<char[]>(room_));
-    end_ = blocks_.back().get();
-    bytes_ += room_;
-  }
-  char* begin = end_;
-  bytes.copy(begin, bytes.size());
-  end_ += bytes.size();
-  room_ -= bytes.size();
-  return {begin, bytes.size()};
 }
 
 }  // namespace millrace

@@ -95,15 +95,20 @@ Result<ChangelogReader::Ends> MemoryLog::ends(const TopicPartition& where) {
 }
 
 Status MemoryLog::read(const TopicPartition& where, std::int64_t from, std::int64_t to,
-                       const std::function<Status(const LogRecord&)>& apply) {
+                       const Apply& apply) {
   const Partition& log = partition(where);
   const auto start = starts_.find(where);
   if (start != starts_.end()) from = std::max(from, start->second);
+  std::vector<LogRecord> batch;
   for (std::int64_t offset = from; offset < to; ++offset) {
     const auto& record = log.at(static_cast<std::size_t>(offset));
-    if (!record.visible()) continue;
-    auto status = apply({offset, record.key, record.value, record.timestamp});
+    if (record.visible()) {
+      batch.push_back({offset, record.key, record.value, record.timestamp});
+    }
+    if (batch.empty() || (batch.size() < kBatchRecordsMax && offset + 1 < to)) continue;
+    auto status = apply(batch);
     if (!status.ok()) return status;
+    batch.clear();
   }
   return {};
 }

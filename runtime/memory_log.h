@@ -67,7 +67,7 @@ class MemoryLog final : public Sink, public ChangelogReader {
     starts_[partition] = start;
   }
   Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
-              const std::function<Status(const LogRecord&)>& apply) override;
+              const Apply& apply) override;
 
  private:
   struct Log {

@@ -289,16 +289,15 @@ class Restore {
     if (auto status = loader.open(); !status.ok()) return status;
     observer_.progress(i, store.restored_from, end);
 
-    auto status =
-        reader_.read(log, store.restored_from, end, [&](const LogRecord& record) -> Status {
-          if (!record.key) return {};  // No store has null keys; a foreign one cannot be kept.
-          loader.add(record);
-          ++store.records;
+    auto status = reader_.read(
+        log, store.restored_from, end, [&](std::span<const LogRecord> records) -> Status {
+          store.records += loader.add(records);
           if (loader.bytes() < settings_.batch_bytes_max) return {};
           if (observer_.cancelled())
             return Status::cancelled("restore of " + to_string(log) + " was stopped");
-          observer_.progress(i, record.offset + 1, end);
-          return loader.write(record.offset + 1);
+          const std::int64_t position = records.back().offset + 1;
+          observer_.progress(i, position, end);
+          return loader.write(position);
         });
     if (status.ok() && store.restored_from < end) status = loader.write(end);
     if (!status.ok()) return status;
@@ -336,10 +335,12 @@ class Restore {
     std::string engine_key;
     auto status = reader_.read(
         plan_.stores[i].changelog, store.committed_end, store.examined_end,
-        [&](const LogRecord& record) -> Status {
-          // What is no key of the store does not get into it either.
-          if (record.key && layout_of(i).engine_key(*record.key, record.timestamp, engine_key)) {
-            keys.insert(engine_key);
+        [&](std::span<const LogRecord> records) -> Status {
+          for (const LogRecord& record : records) {
+            // What is no key of the store does not get into it either.
+            if (record.key && layout_of(i).engine_key(*record.key, record.timestamp, engine_key)) {
+              keys.insert(engine_key);
+            }
           }
           return {};
         });

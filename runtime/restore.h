@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,9 @@ class ChangelogReader {
     std::int64_t end = 0;    ///< One past the last record.
   };
 
+  /// A batch of records in the order of their offsets. Borrowed.
+  using Apply = std::function<Status(std::span<const LogRecord>)>;
+
   virtual ~ChangelogReader() = default;
 
   /// Both ends of a partition, once no transaction is open on it (its last stable offset equals its
@@ -43,11 +47,13 @@ class ChangelogReader {
   /// which there may always be an open transaction.
   virtual Result<Ends> ends_now(const TopicPartition& partition) = 0;
 
-  /// Hands every record of [from, to) to `apply`, in order. Returns when the position has reached
-  /// `to`, whatever of the range compaction has left; never on silence. Stops early with the Status
-  /// of `apply`.
+  /// Hands every record of [from, to) to `apply`, in order, at most kBatchRecordsMax at once.
+  /// Returns when the position has reached `to`, whatever of the range compaction has left; never
+  /// on silence. Stops early with the Status of `apply`.
   virtual Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
-                      const std::function<Status(const LogRecord&)>& apply) = 0;
+                      const Apply& apply) = 0;
+
+  static constexpr std::size_t kBatchRecordsMax = 128;
 };
 
 /// Is told how a restore goes on; may end it.

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <thread>
+#include <vector>
 
 #include "runtime/kafka/error_map.h"
 #include "runtime/kafka/kafka_batch.h"
@@ -11,7 +12,7 @@ namespace millrace {
 namespace {
 
 constexpr int kQueryTimeoutMs = 1'000;  // Asked again; a cancelled restore ends in between.
-constexpr int kDrainWaitMs = 100;       // Also how soon a cancelled restore stops.
+constexpr int kDrainWaitMs = 10;        // Also how soon a cancelled restore stops.
 constexpr std::chrono::milliseconds kStableEndPause{50};
 
 }  // namespace
@@ -73,7 +74,7 @@ Result<ChangelogReader::Ends> ChangelogConsumer::ask_for_ends(const TopicPartiti
 }
 
 Status ChangelogConsumer::read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
-                               const std::function<Status(const LogRecord&)>& apply) {
+                               const Apply& apply) {
   if (from >= to) return {};
   const QueuePtr queue{
       rd_kafka_queue_get_partition(committed_.get(), partition.topic.c_str(), partition.partition)};
@@ -89,22 +90,36 @@ Status ChangelogConsumer::read(const TopicPartition& partition, std::int64_t fro
   return status;
 }
 
+// After its queue was full, librdkafka before 2.2 looks at it again only a second later, unless
+// something else wakes the broker's thread: a request does.
+void ChangelogConsumer::wake_fetcher(const TopicPartition& partition) {
+  std::int64_t low = 0;
+  std::int64_t high = 0;
+  rd_kafka_query_watermark_offsets(committed_.get(), partition.topic.c_str(), partition.partition,
+                                   &low, &high, kQueryTimeoutMs);
+}
+
 // Ends on the position, never on silence: a slow broker is waited for, compacted and control
 // records are passed.
 Status ChangelogConsumer::drain(rd_kafka_queue_t* queue, const TopicPartition& partition,
-                                std::int64_t to,
-                                const std::function<Status(const LogRecord&)>& apply) {
-  std::array<rd_kafka_message_t*, 1000> messages{};
+                                std::int64_t to, const Apply& apply) {
+  std::array<rd_kafka_message_t*, kBatchRecordsMax> taken{};
+  std::vector<MessagePtr> messages;
+  std::vector<LogRecord> records;
   std::int64_t position = -1;
+  bool woken = true;  // Since the queue was last found empty.
   while (position < to) {
     if (cancelled_())
       return Status::cancelled("reading changelog " + to_string(partition) + " was stopped");
-    const auto count =
-        rd_kafka_consume_batch_queue(queue, kDrainWaitMs, messages.data(), messages.size());
+    auto count = rd_kafka_consume_batch_queue(queue, 0, taken.data(), taken.size());
+    if (count <= 0) {
+      if (!woken) wake_fetcher(partition);
+      count = rd_kafka_consume_batch_queue(queue, kDrainWaitMs, taken.data(), taken.size());
+    }
+    woken = count <= 0;
+    for (ssize_t i = 0; i < count; ++i) messages.emplace_back(taken[static_cast<std::size_t>(i)]);
     Status status;
-    for (ssize_t i = 0; i < count; ++i) {
-      const MessagePtr message{messages[static_cast<std::size_t>(i)]};
-      if (!status.ok() || position >= to) continue;
+    for (const auto& message : messages) {
       if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         position = message->offset;
       } else if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -114,12 +129,15 @@ Status ChangelogConsumer::drain(rd_kafka_queue_t* queue, const TopicPartition& p
         if (error.code() != Code::kUnavailable) status = std::move(error);
       } else {
         position = message->offset + 1;
-        if (message->offset >= to) continue;
+        if (message->offset >= to) break;
         const RawRecord raw = raw_record(*message);
-        status = apply({raw.offset, raw.key, raw.value, raw.timestamp});
+        records.push_back({raw.offset, raw.key, raw.value, raw.timestamp});
       }
     }
+    if (status.ok() && !records.empty()) status = apply(records);
     if (!status.ok()) return status;
+    records.clear();
+    messages.clear();
     rd_kafka_poll(committed_.get(), 0);
   }
   return {};

@@ -25,7 +25,7 @@ class ChangelogConsumer final : public ChangelogReader {
   Result<Ends> ends(const TopicPartition& partition) override;
   Result<Ends> ends_now(const TopicPartition& partition) override;
   Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
-              const std::function<Status(const LogRecord&)>& apply) override;
+              const Apply& apply) override;
 
  private:
   ChangelogConsumer(KafkaClient committed, KafkaClient uncommitted, std::function<bool()> cancelled)
@@ -34,8 +34,9 @@ class ChangelogConsumer final : public ChangelogReader {
         cancelled_(std::move(cancelled)) {}
 
   Result<Ends> ask_for_ends(const TopicPartition& partition, bool stable_only);
+  void wake_fetcher(const TopicPartition& partition);
   Status drain(rd_kafka_queue_t* queue, const TopicPartition& partition, std::int64_t to,
-               const std::function<Status(const LogRecord&)>& apply);
+               const Apply& apply);
 
   KafkaClient committed_;    // read_committed: its watermark queries tell the last stable offset.
   KafkaClient uncommitted_;  // read_uncommitted: the high watermark.
