@@ -5,6 +5,7 @@
 #include <rocksdb/sst_file_writer.h>
 #include <rocksdb/write_batch.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -172,6 +173,9 @@ void drop_erased_tables(RocksDbDatabase& database, const Checkpoint& checkpoint)
 }
 
 bool large(const Checkpoint& checkpoint) {
+  // A segment has expired: what was written since the last one did is flushed with this one, or the
+  // log would keep it until its own bound, and tables reach over many segments.
+  if (std::any_of(checkpoint.stores.begin(), checkpoint.stores.end(), erases)) return true;
   std::size_t changes = 0;
   std::size_t bytes = 0;
   for (const StoreCheckpoint& part : checkpoint.stores) changes += part.changes.size();
