@@ -9,8 +9,8 @@
 #include <thread>
 #include <vector>
 
-#include "tests/integration/kafka_client.h"
-#include "tests/integration/process.h"
+#include "tests/support/kafka_client.h"
+#include "tests/support/process.h"
 
 namespace millrace::testing {
 

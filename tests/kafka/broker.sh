@@ -8,11 +8,14 @@
 #   broker.sh kill DIR           kill -9, as a crash would
 #   broker.sh restart DIR        stop if it runs, then start again on the same port with the same data
 #   broker.sh address DIR        print HOST:PORT
+#   broker.sh proxied DIR        print HOST:PORT of the listener behind KAFKA_PROXY_PORT
 #
 # A started DIR keeps its port and its data for ever after: kill + start is a crash and a recovery
 # (about 14 s: the controller waits until the dead broker's session of 9 s has ended). DIR holds
 # server.properties, broker.pid, broker.log and data/. KAFKA_HEAP (default 768m) is the Java heap,
 # KAFKA_SETTINGS more lines for server.properties, KAFKA_LOG_LEVEL (default warn) that of the log.
+# KAFKA_PROXY_PORT adds a second listener, whose clients are sent to that port of 127.0.0.1: a proxy
+# there sees everything they say, while HOST:PORT remains a direct way.
 # Only the process named in broker.pid is ever signalled.
 set -euo pipefail
 
@@ -53,19 +56,24 @@ running_pid() {
   echo "$pid"
 }
 
-address() { sed -n 's|^advertised.listeners=PLAINTEXT://||p' "$dir/server.properties"; }
+address() { sed -n 's|^advertised.listeners=PLAINTEXT://\([^,]*\).*|\1|p' "$dir/server.properties"; }
+proxied() { sed -n 's|^listeners=.*PROXIED://\([^,]*\).*|\1|p' "$dir/server.properties"; }
 
 # Settings for one small node: every internal topic has one replica, few partitions, and groups form
 # without the usual wait.
-write_properties() {  # PORT CONTROLLER_PORT
+write_properties() {  # PORT CONTROLLER_PORT PROXIED_PORT
+  local proxied='' advertised=''
+  if [ -n "${KAFKA_PROXY_PORT:-}" ]; then
+    proxied=,PROXIED://127.0.0.1:$3 advertised=,PROXIED://127.0.0.1:$KAFKA_PROXY_PORT
+  fi
   cat >"$dir/server.properties" <<EOF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$2
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:$1,CONTROLLER://127.0.0.1:$2
-advertised.listeners=PLAINTEXT://127.0.0.1:$1
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:$1,CONTROLLER://127.0.0.1:$2$proxied
+advertised.listeners=PLAINTEXT://127.0.0.1:$1$advertised
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs=$dir/data
 offsets.topic.replication.factor=1
@@ -95,8 +103,8 @@ start() {  # [PORT]
   jars=$("$here/fetch.sh")
   mkdir -p "$dir"
   if [ ! -f "$dir/server.properties" ]; then
-    read -r -a ports <<<"$(free_ports 2)"
-    write_properties "${1:-${ports[0]}}" "${ports[1]}"
+    read -r -a ports <<<"$(free_ports 3)"
+    write_properties "${1:-${ports[0]}}" "${ports[1]}" "${ports[2]}"
     (java_kafka kafka.tools.StorageTool format -t "$(cluster_id)" -c "$dir/server.properties") \
       >"$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; fail "could not format $dir/data"; }
   fi
@@ -135,7 +143,7 @@ signal_and_wait() {  # SIGNAL
   rm -f "$dir/broker.pid"
 }
 
-usage() { sed -n '5,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '5,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 case "${1:-}" in -h | --help | '') usage; [ -n "${1:-}" ]; exit ;; esac
 [ $# -ge 2 ] || { usage >&2; exit 2; }
@@ -149,5 +157,6 @@ case "$1" in
   kill) signal_and_wait KILL ;;
   restart) signal_and_wait TERM && start ;;
   address) address ;;
+  proxied) proxied ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/integration/kafka_client.h"
+#include "tests/support/kafka_client.h"
 
 #include <array>
 #include <cstdlib>
@@ -7,13 +7,15 @@
 #include <stdexcept>
 
 #include "runtime/kafka/error_map.h"
-#include "tests/integration/process.h"
+#include "tests/support/process.h"
 
 namespace millrace::testing {
 namespace {
 
 constexpr std::chrono::seconds kTimeout{30};
 constexpr int kTimeoutMs = 30'000;
+// Writing goes on when a broker that was killed is back.
+constexpr int kFlushTimeoutMs = 120'000;
 constexpr std::size_t kBatch = 4096;
 
 [[noreturn]] void fail(const std::string& what) {
@@ -132,6 +134,45 @@ void KafkaClientForTests::delete_topics(const std::vector<std::string>& topics) 
   check(admin_->delete_topics(topics, kTimeout));
 }
 
+void KafkaClientForTests::administer(
+    const std::string& what, rd_kafka_admin_op_t operation,
+    const std::function<void(const rd_kafka_AdminOptions_t*, rd_kafka_queue_t*)>& ask) {
+  const std::unique_ptr<rd_kafka_AdminOptions_t, decltype(&rd_kafka_AdminOptions_destroy)> options{
+      rd_kafka_AdminOptions_new(producer(), operation), &rd_kafka_AdminOptions_destroy};
+  const QueuePtr queue{rd_kafka_queue_new(producer())};
+  ask(options.get(), queue.get());
+  const EventPtr event{rd_kafka_queue_poll(queue.get(), kTimeoutMs)};
+  if (!event) fail(what + ": no answer");
+  check(rd_kafka_event_error(event.get()), what);
+}
+
+void KafkaClientForTests::delete_records(const std::string& topic) {
+  const auto ends = this->ends(topic);
+  const auto list = all_partitions(topic, static_cast<std::int32_t>(ends.size()));
+  for (int i = 0; i < list->cnt; ++i)
+    list->elems[i].offset = ends.at(static_cast<std::size_t>(list->elems[i].partition)).high;
+  rd_kafka_DeleteRecords_t* wanted = rd_kafka_DeleteRecords_new(list.get());
+  administer("delete records of " + topic, RD_KAFKA_ADMIN_OP_DELETERECORDS,
+             [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
+               rd_kafka_DeleteRecords(producer(), &wanted, 1, options, queue);
+             });
+  rd_kafka_DeleteRecords_destroy(wanted);
+}
+
+void KafkaClientForTests::add_partitions(const std::string& topic, std::int32_t count) {
+  std::array<char, 512> text{};
+  rd_kafka_NewPartitions_t* wanted = rd_kafka_NewPartitions_new(
+      topic.c_str(), static_cast<std::size_t>(count), text.data(), text.size());
+  if (wanted == nullptr) fail(text.data());
+  administer("add partitions to " + topic, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS,
+             [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
+               rd_kafka_CreatePartitions(producer(), &wanted, 1, options, queue);
+             });
+  rd_kafka_NewPartitions_destroy(wanted);
+  if (!wait_until([&] { return this->partitions(topic) == count; }, kTimeout))
+    fail(topic + " does not get its partitions");
+}
+
 std::map<std::string, std::string> KafkaClientForTests::configs(const std::string& topic) {
   auto configs = admin_->topic_configs(topic, kTimeout);
   if (!configs) fail(configs.error().to_string());
@@ -192,7 +233,7 @@ void KafkaClientForTests::send(rd_kafka_t* client, const std::string& topic,
       break;
     }
   }
-  check(rd_kafka_flush(client, kTimeoutMs), "cannot flush to " + topic);
+  check(rd_kafka_flush(client, kFlushTimeoutMs), "cannot flush to " + topic);
   if (failed_ > 0) fail(std::to_string(failed_) + " records not written: " + last_failure_);
 }
 

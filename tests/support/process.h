@@ -85,20 +85,24 @@ std::ostream& operator<<(std::ostream& out, const Process& process);
 /// A broker of a test's own, to be stopped and killed: tests/kafka/broker.sh in a temporary folder.
 class OwnBroker {
  public:
-  /// `settings`: more lines for its server.properties.
-  explicit OwnBroker(const std::string& settings = {});
+  /// `settings`: more lines for its server.properties. With a `proxy_port` it has a second
+  /// listener, `proxied()`, whose clients are sent to that port of 127.0.0.1.
+  explicit OwnBroker(const std::string& settings = {}, std::uint16_t proxy_port = 0);
   ~OwnBroker();
   OwnBroker(const OwnBroker&) = delete;
   OwnBroker& operator=(const OwnBroker&) = delete;
 
   [[nodiscard]] const std::string& address() const { return address_; }
-  /// "start", "stop", "kill".
-  void run(const std::string& verb);
+  /// HOST:PORT.
+  [[nodiscard]] std::string proxied() { return run("proxied"); }
+  /// "start", "stop", "kill"; the first line that broker.sh prints.
+  std::string run(const std::string& verb);
   [[nodiscard]] pid_t pid() const;
 
  private:
   TemporaryFolder folder_;
   std::string settings_;
+  std::uint16_t proxy_port_;
   std::string address_;
 };
 

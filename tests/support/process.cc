@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/integration/process.h"
+#include "tests/support/process.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -157,7 +158,10 @@ HttpClient::Answer Process::get(const std::string& target) {
   }
 }
 
-OwnBroker::OwnBroker(const std::string& settings) : settings_(settings) { run("start"); }
+OwnBroker::OwnBroker(const std::string& settings, std::uint16_t proxy_port)
+    : settings_(settings), proxy_port_(proxy_port) {
+  run("start");
+}
 
 OwnBroker::~OwnBroker() {
   try {
@@ -167,18 +171,21 @@ OwnBroker::~OwnBroker() {
   }
 }
 
-void OwnBroker::run(const std::string& verb) {
+std::string OwnBroker::run(const std::string& verb) {
   const std::string command = std::string{MILLRACE_SOURCE_DIR "/tests/kafka/broker.sh "} + verb +
                               " " + (folder_.path() / "kafka").string();
   const auto close = [](FILE* pipe) { ::pclose(pipe); };
-  const std::string environment = "KAFKA_HEAP=400m KAFKA_SETTINGS='" + settings_ + "' ";
+  std::string environment = "KAFKA_HEAP=400m KAFKA_SETTINGS='" + settings_ + "' ";
+  if (proxy_port_ != 0) environment += "KAFKA_PROXY_PORT=" + std::to_string(proxy_port_) + " ";
   std::unique_ptr<FILE, decltype(close)> pipe{::popen((environment + command).c_str(), "r"), close};
   char line[256] = {};
   std::string output;
   while (pipe != nullptr && std::fgets(line, sizeof line, pipe.get()) != nullptr) output += line;
   if (pipe == nullptr || ::pclose(pipe.release()) != 0)
     throw std::runtime_error(command + " failed");
-  if (verb == "start") address_ = output.substr(0, output.find('\n'));
+  output.resize(std::min(output.find('\n'), output.size()));
+  if (verb == "start") address_ = output;
+  return output;
 }
 
 pid_t OwnBroker::pid() const {

@@ -61,6 +61,10 @@ class KafkaClientForTests {
                     const std::map<std::string, std::string>& configs = {});
   /// Also those that are not there.
   void delete_topics(const std::vector<std::string>& topics);
+  /// Deletes all records that are there, as retention would.
+  void delete_records(const std::string& topic);
+  /// `count`: the new number of partitions.
+  void add_partitions(const std::string& topic, std::int32_t count);
   [[nodiscard]] std::map<std::string, std::string> configs(const std::string& topic);
   /// 0: there is no such topic.
   [[nodiscard]] std::int32_t partitions(const std::string& topic);
@@ -91,6 +95,9 @@ class KafkaClientForTests {
 
  private:
   rd_kafka_t* producer();
+  void administer(
+      const std::string& what, rd_kafka_admin_op_t operation,
+      const std::function<void(const rd_kafka_AdminOptions_t*, rd_kafka_queue_t*)>& ask);
   void send(rd_kafka_t* client, const std::string& topic, const std::vector<NewRecord>& records);
 
   std::string address_;
