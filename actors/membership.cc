@@ -5,6 +5,7 @@
 #include <caf/send.hpp>
 
 #include "actors/handlers.h"
+#include "runtime/kill_point.h"
 
 namespace millrace {
 namespace {
@@ -162,11 +163,13 @@ void Membership::send_commits() {
     }
   }
   if (may_send && !offsets.empty()) {
+    MILLRACE_KILL_POINT("before_offsets");
     const auto results =
         state.app->transactional()
             ? std::vector<Status>(offsets.size(), state.member->send_offsets(
                                                       *state.app->producer, offsets, kSendTimeout))
             : state.member->commit(offsets);
+    MILLRACE_KILL_POINT("after_offsets");
     for (std::size_t i = 0; i < results.size(); ++i) {
       auto& result = state.commits[sources[i].first].results[sources[i].second];
       // Unknown outcome: the same commit goes out again until its result is definite. A partition

@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "runtime/engine_loader.h"
+#include "runtime/kill_point.h"
 
 namespace millrace {
 namespace {
@@ -299,6 +300,7 @@ class Restore {
           observer_.progress(i, position, end);
           return loader.write(position);
         });
+    MILLRACE_KILL_POINT("during_restore");
     if (status.ok() && store.restored_from < end) status = loader.write(end);
     if (!status.ok()) return status;
     observer_.progress(i, end, end);

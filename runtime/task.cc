@@ -5,6 +5,7 @@
 
 #include "millrace/functions.h"
 #include "runtime/dead_letter.h"
+#include "runtime/kill_point.h"
 #include "runtime/partitioner.h"
 
 namespace millrace {
@@ -290,6 +291,7 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare_start() {
     settings_.log(LogLevel::kInfo, "task " + id_text_ + ": writing " + std::to_string(healed) +
                                        " keys again that no commit covers");
   }
+  MILLRACE_KILL_POINT("before_start_commit");
   progressed_ =
       true;  // Commit in any case: before this commit nothing may be written or processed.
   return produce_changes();
@@ -347,6 +349,7 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes() {
 }
 
 Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(std::string& at) {
+  MILLRACE_KILL_POINT("before_produce");
   auto commit = std::make_shared<PreparedCommit>();
   commit->task = plan_.id;
   commit->inputs = plan_.inputs;
@@ -389,6 +392,7 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(st
   in_flight_ = true;
   epoch_over_ = settings_.transactional;
   progressed_ = false;
+  MILLRACE_KILL_POINT("after_produce");
   return std::shared_ptr<const PreparedCommit>{std::move(commit)};
 }
 
@@ -464,9 +468,11 @@ Status Task::checkpoint() {
     parts.push_back({0, changes[i], position, stores_[i].cache->erase_below()});
   }
   for (const auto& input : plan_.inputs) sources[to_string(input)] = point_.sources.at(input.topic);
+  MILLRACE_KILL_POINT("before_checkpoint");
   if (auto status = engines_.apply(std::move(parts), sources); !status.ok()) {
     return Status{status.code(), "task " + id_text_ + ": checkpoint failed: " + status.message()};
   }
+  MILLRACE_KILL_POINT("after_checkpoint");
   for (auto& store : stores_) store.cache->checkpointed();
   checkpointed_at_ = clock_.elapsed();
   metrics_.checkpoints().add();
