@@ -151,6 +151,10 @@ GroupEvent GroupMember::poll(std::chrono::milliseconds timeout) {
       } else if (is_forbidden_group(error)) {
         // librdkafka would ask again for ever, and the instance wait for an assignment.
         result.kind = GroupEvent::Kind::kFatal;
+      } else if (is_unknown_topic(error) && assigned_once_) {
+        // A source topic that was there has been deleted: librdkafka would go on without it, and
+        // the instance call itself ready with nothing to do.
+        result.kind = GroupEvent::Kind::kFatal;
       } else {
         constexpr int kSyslogWarning = 4;
         client_.context().log(kSyslogWarning, "MEMBER", result.error.message());
