@@ -259,12 +259,22 @@ void KafkaClientForTests::produce_transaction(const std::string& topic,
 }
 
 std::vector<PartitionEnds> KafkaClientForTests::ends(const std::string& topic) {
+  return ends(topic, producer());
+}
+
+std::vector<PartitionEnds> KafkaClientForTests::stable_ends(const std::string& topic) {
+  const auto client = make_client(
+      RD_KAFKA_CONSUMER,
+      configuration({{"bootstrap.servers", address_}, {"isolation.level", "read_committed"}}));
+  return ends(topic, client.get());
+}
+
+std::vector<PartitionEnds> KafkaClientForTests::ends(const std::string& topic, rd_kafka_t* client) {
   std::vector<PartitionEnds> ends(static_cast<std::size_t>(partitions(topic)));
   for (std::size_t i = 0; i < ends.size(); ++i) {
     answered("ends of " + topic, [&] {
-      return rd_kafka_query_watermark_offsets(producer(), topic.c_str(),
-                                              static_cast<std::int32_t>(i), &ends[i].low,
-                                              &ends[i].high, kTimeoutMs);
+      return rd_kafka_query_watermark_offsets(client, topic.c_str(), static_cast<std::int32_t>(i),
+                                              &ends[i].low, &ends[i].high, kTimeoutMs);
     });
   }
   return ends;

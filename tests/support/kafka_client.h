@@ -78,6 +78,8 @@ class KafkaClientForTests {
 
   /// Low and high watermark of each partition.
   [[nodiscard]] std::vector<PartitionEnds> ends(const std::string& topic);
+  /// The same with the last stable offset as `high`: up to where no transaction is open.
+  [[nodiscard]] std::vector<PartitionEnds> stable_ends(const std::string& topic);
   /// Calls `see` for each record that a read_committed reader finds, up to the end.
   void read(const std::string& topic, const std::function<void(const StoredRecord&)>& see);
   [[nodiscard]] std::vector<StoredRecord> read_all(const std::string& topic);
@@ -95,6 +97,7 @@ class KafkaClientForTests {
 
  private:
   rd_kafka_t* producer();
+  std::vector<PartitionEnds> ends(const std::string& topic, rd_kafka_t* client);
   void administer(
       const std::string& what, rd_kafka_admin_op_t operation,
       const std::function<void(const rd_kafka_AdminOptions_t*, rd_kafka_queue_t*)>& ask);

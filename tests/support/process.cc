@@ -91,6 +91,7 @@ Process::Process(const std::filesystem::path& program, const Environment& enviro
     if (::getppid() != parent) ::_exit(127);
     ::dup2(output, STDOUT_FILENO);
     ::dup2(output, STDERR_FILENO);
+    ::close_range(STDERR_FILENO + 1, ~0U, 0);  // What is open here is none of its business.
     ::execve(name.c_str(), arguments, pointers.data());
     ::_exit(127);
   }

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// faults.md F1 to F4: processes that end without warning, or stand still for too long.
+#include <array>
+
+#include "tests/faults/scenario.h"
+
+namespace millrace::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::array kKillPoints{"before_start_commit", "before_produce", "after_produce",
+                                 "before_offsets",      "after_offsets",  "before_checkpoint",
+                                 "after_checkpoint",    "during_restore"};
+// A session is over after 6 s, a transaction after 10 s.
+constexpr milliseconds kPastSession{8'000};
+constexpr milliseconds kPastTransaction{14'000};
+
+void start_all(Job& job, int workers) {
+  for (int i = 1; i <= workers; ++i) job.start(i);
+  for (int i = 1; i <= workers; ++i) job.await_running(i);
+  job.require_progress();
+}
+
+// F1: at moments that nothing but the seed decides.
+void random_kills(Job& job) {
+  constexpr int kWorkers = 3;
+  constexpr int kKills = 6;
+  start_all(job, kWorkers);
+  for (int i = 0; i < kKills; ++i) {
+    job.last_for(milliseconds{job.random(1'500)});
+    const int worker = 1 + job.random(kWorkers);
+    job.kill(worker);
+    if (job.random(3) == 0) job.wipe(worker);
+    job.start(worker);
+    if (i % 2 == 1) job.require_progress();
+  }
+  job.check();
+  job.finish();
+}
+
+// F1: at each kill point, while another worker goes on.
+void kill_points(Job& job) {
+  start_all(job, 2);
+  for (const char* point : kKillPoints) {
+    job.kill(1);
+    if (job.random(3) == 0) job.wipe(1);
+    // Each start commits three tasks, so that all points are passed as often.
+    job.start(1, {{"MILLRACE_TEST_KILL_POINT",
+                   std::string{point} + ":" + std::to_string(1 + job.random(3))}});
+    job.expect_killed(1);
+    job.start(1);
+    job.await_running(1);
+    job.check();
+  }
+  job.require_progress();
+  job.finish();
+}
+
+// F3 at its worst moments: a worker stops between two steps of a commit, others take over and
+// commit, and it goes on with the next step.
+void zombie_at(Job& job, const std::string& point) {
+  start_all(job, 2);
+  job.kill(1);
+  job.start(1, {{"MILLRACE_TEST_KILL_POINT", point + ":40:stop"}});
+  job.require(job.process(1).wait_for_log("kill point ", seconds{60}), "I9",
+              "worker 1 does not come to " + point);
+  job.fault("worker 1 stops at " + point);
+  job.last_for(kPastSession);
+  job.require_progress();
+  job.thaw(1);
+  job.require_progress();
+  job.check();
+  job.finish();
+}
+
+// F2: everybody at once; then with nothing left on any disk.
+void all_killed(Job& job) {
+  start_all(job, 2);
+  for (const bool wiped : {false, true}) {
+    job.last_for(milliseconds{500 + job.random(1'000)});
+    for (const int worker : {1, 2}) job.kill(worker);
+    if (wiped) {
+      for (const int worker : {1, 2}) job.wipe(worker);
+    }
+    for (const int worker : {1, 2}) job.start(worker);
+    job.require_progress();
+    job.check();
+  }
+  job.finish();
+}
+
+// F3, F4.
+void frozen_for(Job& job, milliseconds time) {
+  start_all(job, 2);
+  job.freeze(1);
+  job.last_for(time);
+  job.require_progress();
+  job.thaw(1);
+  // It has lost everything and comes back as a member like any other.
+  job.require(job.process(1).wait_for_log("lost ", seconds{30}), "I8",
+              "worker 1 does not notice that it was replaced");
+  job.require_progress();
+  job.check();
+  job.finish();
+}
+
+}  // namespace
+
+std::vector<Scenario> crash_scenarios() {
+  return {
+      {"f1-random-kills", true, "", random_kills},
+      {"f1-kill-points", true, "", kill_points},
+      {"f2-all-killed", true, "", all_killed},
+      {"f3-zombie", true, "", [](Job& job) { frozen_for(job, kPastSession); }},
+      {"f3-zombie-before-produce", false, "", [](Job& job) { zombie_at(job, "before_produce"); }},
+      {"f3-zombie-after-produce", false, "", [](Job& job) { zombie_at(job, "after_produce"); }},
+      {"f3-zombie-before-offsets", true, "", [](Job& job) { zombie_at(job, "before_offsets"); }},
+      {"f3-zombie-before-checkpoint", false, "",
+       [](Job& job) { zombie_at(job, "before_checkpoint"); }},
+      {"f4-frozen-past-transaction", false, "",
+       [](Job& job) { frozen_for(job, kPastTransaction); }},
+  };
+}
+
+}  // namespace millrace::testing
