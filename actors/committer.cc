@@ -5,6 +5,7 @@
 #include <caf/send.hpp>
 
 #include "actors/handlers.h"
+#include "runtime/kill_point.h"
 
 namespace millrace {
 namespace {
@@ -299,7 +300,9 @@ void Committer::send_offsets() {
 }
 
 void Committer::commit_transaction() {
+  MILLRACE_KILL_POINT("before_commit");
   const auto status = state.app->producer->commit_transaction(kBrokerStep);
+  MILLRACE_KILL_POINT("after_commit");
   if (status.code() == Code::kUnavailable) {
     state.app->log.warn(status.message() + "; trying again");
   } else if (!status.ok()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What becomes of a record that cannot be processed, once it is not to be tried again.
+#include "millrace/functions.h"
 #include "runtime/dead_letter.h"
 #include "runtime/task.h"
 

@@ -277,6 +277,12 @@ BOOST_AUTO_TEST_CASE(tables_whose_content_is_not_what_the_topic_says_have_their_
     BOOST_TEST(plan.stores[0].on_source == (plan.stores[0].changelog.topic == "users"));
     return plan.stores[0].changelog.topic;
   };
+  const auto rules = [](ErrorPolicy on_decode_error, ErrorPolicy on_error) {
+    ErrorRules made;
+    made.on_decode_error = on_decode_error;
+    made.on_error = on_error;
+    return made;
+  };
   const std::string own = "app-rows-changelog";
   BOOST_TEST(changelog(table()) == "users");
   BOOST_TEST(changelog(table(StoreOptions{"rows"}.ttl(std::chrono::hours{1}))) == own);
@@ -285,10 +291,11 @@ BOOST_AUTO_TEST_CASE(tables_whose_content_is_not_what_the_topic_says_have_their_
   BOOST_TEST(changelog(table(StoreOptions{"rows"}.no_changelog())).empty());
   BOOST_TEST(changelog(table("rows", {.on_decode_error = ErrorPolicy::kSkip})) == own);
   BOOST_TEST(changelog(table("rows", {.on_error = ErrorPolicy::kSkip})) == own);
-  BOOST_TEST(changelog(table(), {.on_decode_error = ErrorPolicy::kSkip}) == own);
-  BOOST_TEST(changelog(table(), {.on_error = ErrorPolicy::kSkip}) == own);
+  BOOST_TEST(changelog(table(), rules(ErrorPolicy::kSkip, ErrorPolicy::kFail)) == own);
+  BOOST_TEST(changelog(table(), rules(ErrorPolicy::kFail, ErrorPolicy::kSkip)) == own);
   const SourceOptions strict{ErrorPolicy::kFail, ErrorPolicy::kFail};
-  BOOST_TEST(changelog(table("rows", strict), {ErrorPolicy::kSkip, ErrorPolicy::kSkip}) == "users");
+  BOOST_TEST(changelog(table("rows", strict), rules(ErrorPolicy::kSkip, ErrorPolicy::kSkip)) ==
+             "users");
   Topology json;  // {"number":1} and { "number": 1 } are one key.
   json.table(Topic<Id, std::string>{"users"}, "rows");
   BOOST_TEST(changelog(json) == own);
