@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // faults.md F1 to F4: processes that end without warning, or stand still for too long.
-#include <array>
+#include <string>
+#include <vector>
 
 #include "tests/faults/scenario.h"
 
@@ -11,9 +12,15 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr std::array kKillPoints{"before_start_commit", "before_produce", "after_produce",
-                                 "before_offsets",      "after_offsets",  "before_checkpoint",
-                                 "after_checkpoint",    "during_restore"};
+std::vector<std::string> kill_points_of(Guarantee guarantee) {
+  std::vector<std::string> points{"before_start_commit", "before_produce",   "after_produce",
+                                  "before_offsets",      "after_offsets",    "before_checkpoint",
+                                  "after_checkpoint",    "during_restore"};
+  if (guarantee == Guarantee::kExactlyOnce) {
+    points.insert(points.end(), {"before_commit", "after_commit"});
+  }
+  return points;
+}
 // A session is over after 6 s, a transaction after 10 s.
 constexpr milliseconds kPastSession{8'000};
 constexpr milliseconds kPastTransaction{14'000};
@@ -47,7 +54,7 @@ void kill_points(Job& job) {
   // A worker has six tasks at most, whose starts pass most points once.
   constexpr int kTasks = 6;
   start_all(job, 2);
-  for (const std::string point : kKillPoints) {
+  for (const std::string& point : kill_points_of(job.guarantee())) {
     job.kill(1);
     const bool of_starts = point == "before_start_commit" || point == "during_restore";
     const int passing = 1 + job.random(3) + (of_starts ? 0 : kTasks);
