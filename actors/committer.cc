@@ -40,10 +40,10 @@ Committer::Committer(caf::actor_config& config, std::shared_ptr<AppContext> app,
   state.renewals = &registry.counter(
       "millrace_producer_renewals_total",
       "Producers given up: under exactly_once each is a transaction that was not seen to commit.");
-  state.duration = &registry.histogram(
-      "millrace_commit_duration_seconds",
-      "From asking tasks for their changes to their offsets being committed.", {},
-      metrics::duration_bounds());
+  state.duration =
+      &registry.histogram("millrace_commit_duration_seconds",
+                          "From asking tasks for their changes to their offsets being committed.",
+                          {}, metrics::duration_bounds());
   install_handlers(this, state.app->log);
 }
 
@@ -315,16 +315,15 @@ void Committer::commit_transaction() {
 void Committer::end_round() {
   state.round = Round::kNone;
   if (!state.points.empty()) {
-    const auto began = state.members.empty() ? state.app->clock.elapsed()
-                                             : state.members.begin()->second.began;
+    const auto began =
+        state.members.empty() ? state.app->clock.elapsed() : state.members.begin()->second.began;
     state.duration->observe(
         std::chrono::duration<double>(state.app->clock.elapsed() - began).count());
   }
   for (auto& [id, member] : state.members) {
     if (member.phase != Phase::kProduced) continue;  // It came after the round began.
-    const auto point = std::find_if(state.points.begin(), state.points.end(), [&](const auto& p) {
-      return p.first == member.info.task;
-    });
+    const auto point = std::find_if(state.points.begin(), state.points.end(),
+                                    [&](const auto& p) { return p.first == member.info.task; });
     kept(member, point == state.points.end() ? nullptr : &point->second);
   }
 }

@@ -166,8 +166,8 @@ void Membership::send_commits() {
     MILLRACE_KILL_POINT("before_offsets");
     const auto results =
         state.app->transactional()
-            ? std::vector<Status>(offsets.size(), state.member->send_offsets(
-                                                      *state.app->producer, offsets, kSendTimeout))
+            ? std::vector<Status>(offsets.size(), state.member->send_offsets(*state.app->producer,
+                                                                             offsets, kSendTimeout))
             : state.member->commit(offsets);
     MILLRACE_KILL_POINT("after_offsets");
     for (std::size_t i = 0; i < results.size(); ++i) {

@@ -126,15 +126,16 @@ struct CommitMember {
   std::uint64_t epoch = 0;
 };
 
-using CommitterHandle = caf::typed_actor<
-    caf::reacts_to<poll_atom>, caf::reacts_to<join_atom, CommitMember>,
-    caf::reacts_to<leave_atom, TaskRef>, caf::reacts_to<commit_atom, TaskId>,
-    // Answers once everything the tasks had processed is committed, or they are gone.
-    caf::replies_to<flush_atom, std::vector<TaskId>>::with<bool>,
-    // Drops what is on its way to the brokers; answers when that is done.
-    caf::replies_to<void_atom>::with<bool>,
-    // The answer to broken: the tasks that write are closed.
-    caf::reacts_to<renew_atom>, caf::replies_to<stop_atom>::with<bool>>;
+using CommitterHandle =
+    caf::typed_actor<caf::reacts_to<poll_atom>, caf::reacts_to<join_atom, CommitMember>,
+                     caf::reacts_to<leave_atom, TaskRef>, caf::reacts_to<commit_atom, TaskId>,
+                     // Answers once everything the tasks had processed is committed, or they are
+                     // gone.
+                     caf::replies_to<flush_atom, std::vector<TaskId>>::with<bool>,
+                     // Drops what is on its way to the brokers; answers when that is done.
+                     caf::replies_to<void_atom>::with<bool>,
+                     // The answer to broken: the tasks that write are closed.
+                     caf::reacts_to<renew_atom>, caf::replies_to<stop_atom>::with<bool>>;
 
 using MembershipHandle =
     caf::typed_actor<caf::reacts_to<poll_atom>,
@@ -148,16 +149,14 @@ using RestorerHandle =
                      // Deletes a directory that nobody uses any more.
                      caf::reacts_to<remove_atom, std::string>, caf::reacts_to<stop_atom>>;
 
-using SupervisorHandle =
-    caf::typed_actor<caf::reacts_to<start_atom>, caf::reacts_to<assigned_atom, AssignmentChange>,
-                     caf::reacts_to<revoked_atom, AssignmentChange>,
-                     caf::reacts_to<running_atom, TaskRef>,
-                     caf::reacts_to<failed_atom, TaskFailure>,
-                     // The producer must be renewed, once these are closed.
-                     caf::reacts_to<broken_atom, std::vector<TaskFailure>>,
-                     caf::reacts_to<start_atom, TaskRef>,
-                     caf::reacts_to<fatal_atom, Status>, caf::reacts_to<settled_atom>,
-                     caf::reacts_to<tick_atom>, caf::reacts_to<stop_atom>>;
+using SupervisorHandle = caf::typed_actor<
+    caf::reacts_to<start_atom>, caf::reacts_to<assigned_atom, AssignmentChange>,
+    caf::reacts_to<revoked_atom, AssignmentChange>, caf::reacts_to<running_atom, TaskRef>,
+    caf::reacts_to<failed_atom, TaskFailure>,
+    // The producer must be renewed, once these are closed.
+    caf::reacts_to<broken_atom, std::vector<TaskFailure>>, caf::reacts_to<start_atom, TaskRef>,
+    caf::reacts_to<fatal_atom, Status>, caf::reacts_to<settled_atom>, caf::reacts_to<tick_atom>,
+    caf::reacts_to<stop_atom>>;
 
 }  // namespace millrace
 

@@ -405,9 +405,8 @@ void Task::committed(const CommitPoint& point) {
     // Foreign records that the start has read lie below; what the next commit writes must follow
     // what is there now, and that is the marker too with which a transaction ends.
     const std::int64_t marker = settings_.transactional && stores_[i].written ? 1 : 0;
-    stores_[i].examined_end =
-        std::max(stores_[i].examined_end,
-                 point.changelog_ends.at(plan_.stores[i].changelog.topic) + marker);
+    stores_[i].examined_end = std::max(
+        stores_[i].examined_end, point.changelog_ends.at(plan_.stores[i].changelog.topic) + marker);
     stores_[i].written = false;
   }
   for (std::size_t i = 0; i < inputs_.size(); ++i) {

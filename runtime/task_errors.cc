@@ -86,8 +86,8 @@ void Task::write_dead_letter(const Input& input, const ErrorContext& error,
       dead_letter(error, plan_.application_id, headers != nullptr ? headers->headers() : Headers{},
                   settings_.message_bytes_max);
   // Those of one partition stay in their order.
-  produce_to(input.dead_letters, error.origin.partition % output.target.partitions, letter.key, letter.value,
-             error.timestamp, &letter.headers);
+  produce_to(input.dead_letters, error.origin.partition % output.target.partitions, letter.key,
+             letter.value, error.timestamp, &letter.headers);
   metrics_.dead_letters().add();
 }
 

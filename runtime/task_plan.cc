@@ -21,8 +21,7 @@ std::string changelog_topic(const std::string& application_id, const StoreOption
   return application_id + '-' + store.name() + "-changelog";
 }
 
-bool source_is_changelog(const Graph& graph, const StoreSpec& store,
-                         const ErrorRules& defaults) {
+bool source_is_changelog(const Graph& graph, const StoreSpec& store, const ErrorRules& defaults) {
   const StoreOptions& options = store.options;
   if (store.table_topic.empty() || options.changelog_asked_for() || !options.changelog() ||
       options.ttl()) {

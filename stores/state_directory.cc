@@ -26,7 +26,7 @@ constexpr std::size_t kInstanceDigits = 16;
 constexpr std::string_view kDiscardedPrefix = "discarded.";
 constexpr std::string_view kVersionWord = "millrace ";
 constexpr int kVersion = 1;
-constexpr std::size_t kNameBytesMax = 249;  // As Kafka's topic names.
+constexpr std::size_t kNameBytesMax = 249;   // As Kafka's topic names.
 constexpr std::size_t kFileBytesMax = 1024;  // Of VERSION and INSTANCE.
 
 Status failed(const std::string& what, const fs::path& path, int error) {

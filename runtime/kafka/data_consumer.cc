@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/kafka/data_consumer.h"
 
+#include <future>
+#include <thread>
+
 #include "runtime/kafka/error_map.h"
 #include "runtime/kafka/kafka_batch.h"
 
@@ -72,6 +75,19 @@ std::int64_t InputPartition::lag() const {
                                                     partition_.partition, &low, &high);
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR || high < 0) return -1;
   return high > position_ ? high - position_ : 0;
+}
+
+// librdkafka 2.0.2 loses a reference to a partition whose topic is deleted while it is read, and
+// its end then waits for that for ever.
+DataConsumer::~DataConsumer() {
+  client_.context().silence();  // It may outlive what it logs to.
+  std::promise<void> ended;
+  auto end = ended.get_future();
+  std::thread{[client = std::move(client_), ended = std::move(ended)]() mutable {
+    client.reset();
+    ended.set_value();
+  }}.detach();
+  end.wait_for(kDestroyMax);
 }
 
 Result<std::unique_ptr<DataConsumer>> DataConsumer::create(const Config& config, KafkaLog log) {

@@ -52,6 +52,13 @@ class DataConsumer {
  public:
   static Result<std::unique_ptr<DataConsumer>> create(const Config& config, KafkaLog log);
 
+  /// Waits up to kDestroyMax for the client's end, and leaves one that does not end to the end of
+  /// the process.
+  ~DataConsumer();
+  DataConsumer(const DataConsumer&) = delete;
+  DataConsumer& operator=(const DataConsumer&) = delete;
+  static constexpr std::chrono::seconds kDestroyMax{5};
+
   /// Starts fetching at `offset`. `wake` is called from librdkafka's threads, with a lock held,
   /// when records arrive on an empty queue: it may only set a flag or send a message.
   Result<std::unique_ptr<InputPartition>> open(TopicPartition partition, std::int64_t offset,

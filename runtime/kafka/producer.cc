@@ -172,10 +172,10 @@ Status Producer::send_offsets(const rd_kafka_topic_partition_list_t* offsets,
                               milliseconds timeout) {
   if (!offsets_sent_) client_.context().forget();
   offsets_sent_ = true;
-  const KafkaErrorPtr error{rd_kafka_send_offsets_to_transaction(client_.get(), offsets, group,
-                                                                 timeout_ms(timeout))};
-  return transaction_status(error.get(),
-                            "cannot add offsets to the transaction of " + transactional_id_, access);
+  const KafkaErrorPtr error{
+      rd_kafka_send_offsets_to_transaction(client_.get(), offsets, group, timeout_ms(timeout))};
+  return transaction_status(
+      error.get(), "cannot add offsets to the transaction of " + transactional_id_, access);
 }
 
 Status Producer::commit_transaction(milliseconds timeout) {

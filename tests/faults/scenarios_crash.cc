@@ -13,8 +13,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 std::vector<std::string> kill_points_of(Guarantee guarantee) {
-  std::vector<std::string> points{"before_start_commit", "before_produce",   "after_produce",
-                                  "before_offsets",      "after_offsets",    "before_checkpoint",
+  std::vector<std::string> points{"before_start_commit", "before_produce", "after_produce",
+                                  "before_offsets",      "after_offsets",  "before_checkpoint",
                                   "after_checkpoint",    "during_restore"};
   if (guarantee == Guarantee::kExactlyOnce) {
     points.insert(points.end(), {"before_commit", "after_commit"});

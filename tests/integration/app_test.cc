@@ -221,8 +221,8 @@ BOOST_AUTO_TEST_CASE(run_says_by_its_exit_code_how_it_ended) {
   auto unknown = job.start("one", {{"MILLRACE_COMIT_INTERVAL_MS", "100"}});
   BOOST_TEST(unknown->wait(seconds{30}).value_or(-1) == 2);
   BOOST_TEST(unknown->log().find("MILLRACE_COMMIT_INTERVAL_MS") != std::string::npos, *unknown);
-  auto too_slow = job.start("one", {{"MILLRACE_GUARANTEE", "exactly_once"},
-                                    {"MILLRACE_COMMIT_INTERVAL_MS", "60000"}});
+  auto too_slow = job.start(
+      "one", {{"MILLRACE_GUARANTEE", "exactly_once"}, {"MILLRACE_COMMIT_INTERVAL_MS", "60000"}});
   BOOST_TEST(too_slow->wait(seconds{30}).value_or(-1) == 2, *too_slow);
   auto no_topic = job.start("one", {{"INPUT_TOPIC", job.application + "-not-there"}});
   BOOST_TEST(no_topic->wait(seconds{60}).value_or(-1) == 1);

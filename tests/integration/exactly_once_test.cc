@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// guarantee = exactly_once on a real broker: outputs, state and offsets are one transaction, whoever
-// is killed, stopped or replaced. Read from outside by a read_committed client.
+// guarantee = exactly_once on a real broker: outputs, state and offsets are one transaction,
+// whoever is killed, stopped or replaced. Read from outside by a read_committed client.
 #include <boost/test/unit_test.hpp>
 #include <csignal>
 #include <iostream>
@@ -62,8 +62,8 @@ BOOST_AUTO_TEST_CASE(what_is_not_committed_is_not_seen_and_a_stop_commits_all) {
   BOOST_TEST(process->stop().value_or(-1) == 0, *process);
 }
 
-// The scenario of the issue: 800,000 records over 200,000 keys in a minute, two processes, ten times
-// one of them is killed, at whatever it does then; once its disk is lost as well.
+// The scenario of the issue: 800,000 records over 200,000 keys in a minute, two processes, ten
+// times one of them is killed, at whatever it does then; once its disk is lost as well.
 void kill_ten_times(CountJob& job, const Environment& settings) {
   constexpr int kKills = 10;
   const auto seed = asked_seed().value_or(std::random_device{}());
@@ -123,7 +123,8 @@ BOOST_AUTO_TEST_CASE(a_zombie_is_fenced_and_nothing_of_it_is_seen) {
     let_pass(asleep);
     zombie->signal(SIGCONT);
     BOOST_TEST_REQUIRE(
-        wait_until([&] { return occurrences(zombie->log(), "lost 2") > losses; }, kStable), *zombie);
+        wait_until([&] { return occurrences(zombie->log(), "lost 2") > losses; }, kStable),
+        *zombie);
   }
   BOOST_TEST(wait_until([&] { return running_tasks(*zombie) == 2; }, kStable), *zombie);
   traffic.stop();

@@ -8,8 +8,8 @@
 //   - an engine holds the fold of [0, P) for its position P, never more than the commit point
 //   allows;
 //   - what operators see is the reference's state of all that is processed;
-//   - in the end nothing is lost and nothing counts twice, and every output is there: at least once,
-//   or once and no more where all of it is one transaction.
+//   - in the end nothing is lost and nothing counts twice, and every output is there: at least
+//   once, or once and no more where all of it is one transaction.
 // See reference/durability.md, "Invariant" and "Claim".
 #include <random>
 #include <set>
@@ -628,8 +628,8 @@ class Simulation {
     }
   }
 
-  // Each bad record, and no other, is a dead letter; after a crash some are again, unless all is one
-  // transaction.
+  // Each bad record, and no other, is a dead letter; after a crash some are again, unless all is
+  // one transaction.
   void check_dead_letters() {
     if (harness_.settings.errors.on_error != ErrorPolicy::kDeadLetter) return;
     std::set<std::string> expected;

@@ -21,8 +21,8 @@ inline std::optional<std::uint64_t> asked_seed() {
   return std::stoull(text);
 }
 
-/// Runs `run(seed)` for `count` seeds from a random one on, or for the one asked for; MILLRACE_TEST_SEEDS
-/// asks for another number of them. A failed seed ends it and is named.
+/// Runs `run(seed)` for `count` seeds from a random one on, or for the one asked for;
+/// MILLRACE_TEST_SEEDS asks for another number of them. A failed seed ends it and is named.
 inline void for_seeds(const std::string& name, std::size_t count,
                       const std::function<void(std::uint64_t)>& run) {
   const auto asked = asked_seed();

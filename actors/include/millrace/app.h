@@ -59,7 +59,7 @@ class App {
   ///
   /// Throws ConfigError, TopologyError, StateDirectoryError, BrokerUnavailableError,
   /// SourceTopicNotFoundError, SinkTopicNotFoundError, ChangelogPartitionMismatchError,
-  /// ChangelogNotFoundError, StatusError; nothing runs then.
+  /// ChangelogNotFoundError, DeadLetterTopicNotFoundError, StatusError; nothing runs then.
   void start();
 
   /// Stops in order: drains, commits, checkpoints, leaves the group. Returns when it is done or
