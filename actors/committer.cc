@@ -150,10 +150,8 @@ void Committer::on_prepared(TaskRef task, const Prepared& prepared) {
 
 // The commit is durable; without a point there was nothing to commit.
 void Committer::kept(Member& member, const CommitPoint* point) {
-  if (point != nullptr) {
-    ++member.commits;
-    state.commits->add();
-  }
+  ++member.commits;
+  if (point != nullptr) state.commits->add();
   if (point != nullptr || state.app->transactional()) {
     send(member.info.handle, committed_atom::value,
          point != nullptr ? std::make_shared<const CommitPoint>(*point) : nullptr);
@@ -254,6 +252,7 @@ void Committer::commit_together() {
 void Committer::begin_round() {
   state.round = Round::kPreparing;
   state.round_wanted = false;
+  state.round_began = state.app->clock.elapsed();
   for (auto& [id, member] : state.members) {
     if (!member.flushed) prepare(member);
   }
@@ -315,10 +314,8 @@ void Committer::commit_transaction() {
 void Committer::end_round() {
   state.round = Round::kNone;
   if (!state.points.empty()) {
-    const auto began =
-        state.members.empty() ? state.app->clock.elapsed() : state.members.begin()->second.began;
     state.duration->observe(
-        std::chrono::duration<double>(state.app->clock.elapsed() - began).count());
+        std::chrono::duration<double>(state.app->clock.elapsed() - state.round_began).count());
   }
   for (auto& [id, member] : state.members) {
     if (member.phase != Phase::kProduced) continue;  // It came after the round began.
@@ -376,10 +373,13 @@ void Committer::break_off(const Status& why) {
   state.round = Round::kNone;
   state.points.clear();
   state.renewals->add();
+  // What a producer that has failed does to records says less than why it has.
+  const auto fatal = state.app->producer->fatal_error();
+  const Status& cause = fatal.ok() ? why : fatal;
   std::vector<TaskFailure> writers;
   for (const auto& [id, member] : state.members) {
-    // Its first commit moves no offsets.
-    if (member.writes) writers.push_back({member.info.task, why, member.commits > 1, true});
+    // Its first commit is that of its start.
+    if (member.writes) writers.push_back({member.info.task, cause, member.commits > 1, true});
   }
   for (const auto& writer : writers) drop(writer.task);
   send(state.supervisor, broken_atom::value, writers);

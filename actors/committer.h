@@ -36,7 +36,7 @@ struct CommitterState {
     bool again = false;    // A commit is wanted as soon as the present one is done.
     bool writes = false;   // It was asked for changes: something of it may be on its way.
     bool flushed = false;  // All of it is committed, and it is to be closed.
-    std::size_t commits = 0;
+    std::size_t commits = 0;  // Since it came, those without anything of its own too.
     std::shared_ptr<const PreparedCommit> prepared;
     std::chrono::nanoseconds began{};
   };
@@ -59,6 +59,7 @@ struct CommitterState {
   Round round = Round::kNone;
   bool round_wanted = false;
   Points points;         // Of the round.
+  std::chrono::nanoseconds round_began{};
   bool sending = false;  // Membership may be using the producer.
 
   // The producer cannot go on, or must not: nothing is written until it is renewed, and that waits

@@ -21,7 +21,8 @@ using Phase = SupervisorState::Phase;
 // The group waits for a revocation: what cannot be committed in this time is dropped and done again
 // by the next owner.
 constexpr std::chrono::seconds kFlushTimeout{20};
-constexpr std::chrono::seconds kCloseTimeout{60};
+// Longer than a task may wait for room in the producer's queue.
+constexpr std::chrono::seconds kCloseTimeout{90};
 // These wait out broker failures by themselves and always answer.
 constexpr std::chrono::seconds kPatience{24 * 3600};
 constexpr std::chrono::seconds kLeaveTimeout{10};
@@ -214,16 +215,16 @@ void Supervisor::answer_if_closed() {
 // What is on its way to the brokers cannot be told apart by task: all that write begin again.
 void Supervisor::on_broken(const std::vector<TaskFailure>& writers) {
   if (state.stopping) return;
-  state.renewal_due = true;
   for (const auto& writer : writers) on_failed(writer);
   for (const auto& [id, entry] : state.tasks) {
     if (entry.phase == Phase::kClosing && entry.handle) state.writers.insert(entry.ref);
   }
+  state.renewal_due = true;
   renew_if_closed();
 }
 
 void Supervisor::renew_if_closed() {
-  if (!state.renewal_due || !state.writers.empty()) return;
+  if (!state.renewal_due || !state.writers.empty() || state.stopping) return;
   state.renewal_due = false;
   send(state.committer, renew_atom::value);
 }
@@ -411,6 +412,14 @@ void Supervisor::close_actors(const std::vector<TaskRef>& tasks, bool checkpoint
               [this, ref](const caf::error&) {
                 state.app->log.warn("task " + to_string(ref.id) + " did not close in time");
                 state.unclosed.insert(ref.id);
+                // It may wake up and write: into the next transaction, or with a client that is
+                // no more.
+                if (state.app->transactional() || state.renewal_due || state.voiding) {
+                  on_stop(Status::internal("task " + to_string(ref.id) +
+                                           " hangs in user code or in its store, and the producer "
+                                           "that it writes with cannot be renewed; restart the "
+                                           "process"));
+                }
                 closed(ref);
               });
   }

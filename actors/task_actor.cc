@@ -14,8 +14,11 @@ namespace {
 // A lost wake-up costs this at most; also the pace of figures.
 constexpr std::chrono::milliseconds kTick{100};
 constexpr int kTicksPerPublish = 10;
-// Batches in one go, before the actor lets others have the thread.
+// Batches in one go, and how long, before the actor lets others have the thread: a commit must not
+// wait for a batch of slow functions, and under exactly-once that of all tasks would.
 constexpr int kBatchesPerWake = 4;
+constexpr std::chrono::milliseconds kTurnMax{50};
+constexpr std::size_t kRecordsPerLook = 16;  // Between two looks at the clock.
 // Of outputs that wait for the next transaction: a task with more takes no records.
 constexpr std::size_t kHeldBackBytesMax = std::size_t{16} << 20;
 
@@ -99,10 +102,12 @@ void TaskActor::on_wake() {
   state.woken->store(false);
   if (!state.started || state.draining || state.failed) return;
   bool more = true;
+  const auto until = state.app->clock.elapsed() + kTurnMax;
   for (int i = 0; more && i < kBatchesPerWake; ++i) {
-    auto progressed = pull();
+    auto progressed = pull(until);
     if (!progressed) return fail(progressed.error());
     more = *progressed;
+    if (state.app->clock.elapsed() >= until) break;
   }
   if (more && !state.woken->exchange(true)) send(this, wake_atom::value);
   state.queries->begin_turn();
@@ -123,8 +128,9 @@ void TaskActor::serve_queries() {
   if (!state.queries->empty() && !state.woken->exchange(true)) send(this, wake_atom::value);
 }
 
-// Takes and processes one batch. True if there was something to process.
-Result<bool> TaskActor::pull() {
+// Takes and processes one batch, or what can be done of it in time. True if there was something to
+// process.
+Result<bool> TaskActor::pull(std::chrono::nanoseconds until) {
   Task& task = *state.task;
   if (task.wants_commit()) {
     // Memory is full of changes: only a commit and its checkpoint make room. The commit wakes us.
@@ -146,10 +152,16 @@ Result<bool> TaskActor::pull() {
       task.set_caught_up(i, state.inputs[i]->caught_up());
     }
   }
-  auto processed = task.process(batch_max);
-  if (!processed) return processed.error();
-  if (*processed > 0) note_progress(true);
-  return *processed > 0;
+  std::size_t count = 0;
+  while (count < batch_max) {
+    const auto processed = task.process(std::min(kRecordsPerLook, batch_max - count));
+    if (!processed) return processed.error();
+    if (*processed == 0) break;
+    count += *processed;
+    if (state.app->clock.elapsed() >= until) break;
+  }
+  if (count > 0) note_progress(true);
+  return count > 0;
 }
 
 // The gap is the longest time without progress while there was something to do.

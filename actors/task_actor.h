@@ -55,7 +55,7 @@ class TaskActor final : public TaskHandle::stateful_base<TaskActorState> {
   Prepared on_prepare();
   void on_committed(const CommitPoint* point);
   void on_close(bool checkpoint);
-  Result<bool> pull();
+  Result<bool> pull(std::chrono::nanoseconds until);
   void note_progress(bool progressed);
   void publish();
   void fail(const Status& status);

@@ -20,8 +20,9 @@ constexpr std::int16_t kSyncGroup = 14;
 // would make another generation, and the broker refuse the offsets of this one.
 void wait_for_offsets(Joins& joins) {
   constexpr std::chrono::seconds kWaitMax{2};
-  if (joins.sending.try_lock_for(kWaitMax)) joins.sending.unlock();
+  const bool locked = joins.sending.try_lock_for(kWaitMax);
   joins.heartbeat = std::chrono::steady_clock::now().time_since_epoch();
+  if (locked) joins.sending.unlock();  // Last: who sends next sees that a join may follow.
 }
 
 rd_kafka_resp_err_t on_request_sent(rd_kafka_t*, int, const char*, std::int32_t,

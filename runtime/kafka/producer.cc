@@ -113,8 +113,10 @@ void Producer::disconnect() {
 // an idempotent producer.
 Status Producer::renew() {
   const std::lock_guard lock{topics_mutex_};
+  auto client = make_client_();
+  if (!client) return client.error();  // The old one stays, broken as it is.
   disconnect();
-  if (auto status = connect(); !status.ok()) return status;
+  client_ = std::move(*client);
   for (const auto& [name, index] : ids_) {
     auto topic = open_topic(name);
     if (!topic) return topic.error();
