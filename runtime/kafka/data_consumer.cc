@@ -2,7 +2,9 @@
 #include "runtime/kafka/data_consumer.h"
 
 #include <future>
+#include <mutex>
 #include <thread>
+#include <vector>
 
 #include "runtime/kafka/error_map.h"
 #include "runtime/kafka/kafka_batch.h"
@@ -83,11 +85,18 @@ DataConsumer::~DataConsumer() {
   client_.context().silence();  // It may outlive what it logs to.
   std::promise<void> ended;
   auto end = ended.get_future();
-  std::thread{[client = std::move(client_), ended = std::move(ended)]() mutable {
+  std::thread destroyer{[client = std::move(client_), ended = std::move(ended)]() mutable {
     client.reset();
     ended.set_value();
-  }}.detach();
-  end.wait_for(kDestroyMax);
+  }};
+  if (end.wait_for(kDestroyMax) == std::future_status::ready) {
+    destroyer.join();
+    return;
+  }
+  static std::mutex mutex;
+  static auto* const left = new std::vector<std::thread>;  // Not destroyed at the end either.
+  const std::lock_guard lock{mutex};
+  left->push_back(std::move(destroyer));
 }
 
 Result<std::unique_ptr<DataConsumer>> DataConsumer::create(const Config& config, KafkaLog log) {
