@@ -38,8 +38,10 @@ std::string difference(const Counts& expected, const Counts& found) {
 
 CountJob::CountJob(std::int32_t partitions, const std::string& broker)
     : kafka(broker), partitions_(static_cast<std::size_t>(partitions)) {
-  kafka.create_topic(input, partitions);
-  kafka.create_topic(output, partitions);
+  // Brokers delete by record time, whenever they look: some cases write old records.
+  const std::map<std::string, std::string> kept{{"retention.ms", "-1"}};
+  kafka.create_topic(input, partitions, kept);
+  kafka.create_topic(output, partitions, kept);
 }
 
 CountJob::~CountJob() {
