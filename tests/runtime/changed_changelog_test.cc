@@ -13,12 +13,6 @@ using namespace millrace::testing;
 
 const Topic<std::string, std::string> words{"words"};
 
-std::string i64(std::int64_t number) {
-  std::string out;
-  Serde<std::int64_t>::encode(number, out);
-  return out;
-}
-
 using Stores = std::vector<StoreOptions>;
 
 Topology counting(const Stores& stores) {

@@ -15,12 +15,6 @@ using namespace millrace::testing;
 
 const Topic<std::string, std::string> words{"words"};
 
-std::string i64(std::int64_t number) {
-  std::string out;
-  Serde<std::int64_t>::encode(number, out);
-  return out;
-}
-
 Topology counting(const std::string& store = "counts") {
   Topology topology;
   topology.stream(words).group_by_key().count(store);

@@ -17,6 +17,13 @@
 
 namespace millrace::testing {
 
+/// As stores keep a count.
+inline std::string i64(std::int64_t number) {
+  std::string out;
+  Serde<std::int64_t>::encode(number, out);
+  return out;
+}
+
 /// Key bytes to value bytes, without timestamps.
 using Contents = std::map<std::string, std::string>;
 
