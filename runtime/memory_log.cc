@@ -26,9 +26,42 @@ const MemoryLog::Partition& MemoryLog::partition(const TopicPartition& where) co
 }
 
 void MemoryLog::append(const TopicPartition& where, StoredRecord record) {
-  topics_.at(find(where.topic))
-      .partitions.at(static_cast<std::size_t>(where.partition))
-      .push_back(std::move(record));
+  log_of(where).push_back(std::move(record));
+}
+
+void MemoryLog::clean(const TopicPartition& where, const Cleaner& cleaner) {
+  using Fate = StoredRecord::Fate;
+  Partition& log = log_of(where);
+  if (log.empty()) return;
+  const std::size_t active = (log.size() - 1) / cleaner.segment_records * cleaner.segment_records;
+  std::size_t end = 0;
+  for (; end < active; end += cleaner.segment_records) {
+    const auto first = log.begin() + static_cast<std::ptrdiff_t>(end);
+    if (std::any_of(first, first + static_cast<std::ptrdiff_t>(cleaner.segment_records),
+                    [&](const auto& record) {
+                      return record.fate == Fate::kOpen ||
+                             record.timestamp > cleaner.now - cleaner.min_compaction_lag;
+                    })) {
+      break;
+    }
+  }
+  std::map<std::string, std::size_t> last;
+  for (std::size_t i = 0; i < end; ++i) {
+    if (log[i].visible() && log[i].key) last[*log[i].key] = i;
+  }
+  for (std::size_t i = 0; i < end; ++i) {
+    StoredRecord& record = log[i];
+    if (!record.visible()) continue;
+    const bool newest = record.key && last[*record.key] == i;
+    if (newest && !record.value && !record.delete_horizon)
+      record.delete_horizon = cleaner.now + cleaner.delete_retention;
+    if (newest && (record.value || cleaner.now < *record.delete_horizon)) continue;
+    record = {std::nullopt, std::nullopt, record.timestamp, {}, Fate::kCleaned};
+  }
+}
+
+void MemoryLog::truncate(const TopicPartition& where, std::int64_t end) {
+  log_of(where).resize(static_cast<std::size_t>(end));
 }
 
 void MemoryLog::commit(const std::vector<OffsetCommit>& offsets) {
@@ -73,7 +106,9 @@ Status MemoryLog::produce(std::uint32_t topic, std::int32_t partition,
     open_->records.push_back(&log.back());
     open_->partitions.insert(&log);
   }
-  tracker.on_delivered(static_cast<std::int64_t>(log.size()) - 1);
+  const bool hidden = hidden_ > 0;
+  if (hidden) --hidden_;
+  tracker.on_delivered(hidden ? -1 : static_cast<std::int64_t>(log.size()) - 1);
   return {};
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -26,8 +28,10 @@ class MemoryLog final : public Sink, public ChangelogReader {
     Timestamp timestamp;
     Headers headers;
     /// What a read_committed reader is shown of it: kCommitted ones only.
-    enum class Fate : std::uint8_t { kCommitted, kOpen, kAborted, kMarker };
+    enum class Fate : std::uint8_t { kCommitted, kOpen, kAborted, kMarker, kCleaned };
     Fate fate = Fate::kCommitted;
+    /// Of a tombstone that the cleaner has seen: when it may go.
+    std::optional<Timestamp> delete_horizon = {};
 
     [[nodiscard]] bool visible() const { return fate == Fate::kCommitted; }
   };
@@ -40,10 +44,27 @@ class MemoryLog final : public Sink, public ChangelogReader {
   [[nodiscard]] const Partition& partition(const TopicPartition& where) const;
   void append(const TopicPartition& where, StoredRecord record);
 
+  /// A broker's compaction: its settings and its clock.
+  struct Cleaner {
+    Timestamp now;
+    std::chrono::milliseconds min_compaction_lag;
+    std::chrono::milliseconds delete_retention;
+    std::size_t segment_records = 1;  ///< So many make a segment.
+  };
+  /// Takes what a later record of the key supersedes, and tombstones `delete_retention` after they
+  /// were first seen here. Offsets stay. As on a broker it looks at whole segments, and at none
+  /// from the first on that holds a record whose own timestamp is within the lag, an open
+  /// transaction, or the end of the log.
+  void clean(const TopicPartition& where, const Cleaner& cleaner);
+  /// Takes everything from `end` on, as a leader that has it not, or a new topic of the same name
+  /// (0). Precondition: no transaction is open.
+  void truncate(const TopicPartition& where, std::int64_t end);
+
   void commit(const std::vector<OffsetCommit>& offsets);
   [[nodiscard]] std::vector<CommittedOffset> committed(
       const std::vector<TopicPartition>& inputs) const;
   void forget_commits() { commits_.clear(); }
+  void forget_commit(const TopicPartition& input) { commits_.erase(input); }
 
   /// From now on what is produced belongs to a transaction ...
   void begin_transaction() { open_.emplace(); }
@@ -53,6 +74,10 @@ class MemoryLog final : public Sink, public ChangelogReader {
   /// From now on this many records are accepted and the rest vanish unacknowledged, as when the
   /// writer dies.
   void lose_after(std::optional<std::size_t> records) { accept_ = records; }
+
+  /// Acknowledgements of the next records do not tell where they landed, as of a retry that the
+  /// broker knew.
+  void hide_offsets(std::size_t records) { hidden_ = records; }
 
   Result<Topic> topic(const std::string& name) override;
   std::shared_ptr<AckTracker> new_tracker() override { return std::make_shared<AckTracker>(); }
@@ -75,6 +100,9 @@ class MemoryLog final : public Sink, public ChangelogReader {
     std::vector<Partition> partitions;
   };
   [[nodiscard]] std::size_t find(const std::string& name) const;
+  [[nodiscard]] Partition& log_of(const TopicPartition& where) {
+    return topics_.at(find(where.topic)).partitions.at(static_cast<std::size_t>(where.partition));
+  }
 
   struct Open {
     std::vector<StoredRecord*> records;
@@ -86,6 +114,7 @@ class MemoryLog final : public Sink, public ChangelogReader {
   std::map<TopicPartition, OffsetCommit> commits_;
   std::map<TopicPartition, std::int64_t> starts_;
   std::optional<std::size_t> accept_;
+  std::size_t hidden_ = 0;
 };
 
 }  // namespace millrace
