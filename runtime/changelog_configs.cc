@@ -3,6 +3,7 @@
 
 #include <charconv>
 
+#include "runtime/clock_record.h"
 #include "runtime/task_plan.h"
 
 namespace millrace {
@@ -12,9 +13,6 @@ namespace {
 // their records. As in Kafka Streams (windowstore.changelog.additional.retention.ms and its like
 // for versioned stores).
 constexpr std::chrono::milliseconds kAdditionalRetention = std::chrono::hours{24};
-
-// Time enough for the next start to heal what an uncommitted record supersedes.
-constexpr std::chrono::milliseconds kCompactionLag = std::chrono::minutes{10};
 
 std::string millis(std::chrono::milliseconds duration) { return std::to_string(duration.count()); }
 
@@ -39,7 +37,7 @@ std::map<std::string, std::string> changelog_configs(const KeyLayout& layout) {
                                              {"retention.ms", "-1"},
                                              {"segment.bytes", "52428800"},
                                              {"segment.ms", "9223372036854775807"},
-                                             {"min.compaction.lag.ms", millis(kCompactionLag)}};
+                                             {"min.compaction.lag.ms", millis(kMinCompactionLag)}};
   if (layout.expires()) {
     configs["cleanup.policy"] = "compact,delete";
     configs["retention.ms"] = millis(layout.retention() + kAdditionalRetention);

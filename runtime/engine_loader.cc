@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <new>
 
+#include "runtime/clock_record.h"
 #include "stores/key_order.h"
 
 namespace millrace {
@@ -32,15 +33,15 @@ std::size_t EngineLoader::add(std::span<const LogRecord> records) {
   }
   std::size_t count = 0;
   for (std::size_t i = 0; i < records.size(); ++i) {
-    if (records[i].key) ++count;
+    if (records[i].key && *records[i].key != kClockKey) ++count;
     if (engine_key(records[i])) collect(records[i], hashes_[i]);
   }
   return count;
 }
 
-// Sets `key_`. False: a stranger's record; no store writes such a key.
+// Sets `key_`. False: a clock record, or a stranger's; no store writes such a key.
 bool EngineLoader::engine_key(const LogRecord& record) {
-  if (!record.key) return false;
+  if (!record.key || *record.key == kClockKey) return false;
   key_ = *record.key;
   if (!layout_.observes_time()) return true;
   if (!layout_.engine_key(*record.key, record.timestamp, key_bytes_)) return false;

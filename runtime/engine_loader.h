@@ -29,8 +29,8 @@ class EngineLoader {
   /// Before the first record: takes over the time that the engine has observed.
   Status open();
 
-  /// Returns how many of them count: those with a key. No store writes null keys, and those of a
-  /// stranger cannot be kept.
+  /// Returns how many of them count: those with a key that is not `kClockKey`. No store writes null
+  /// keys, and those of a stranger cannot be kept.
   std::size_t add(std::span<const LogRecord> records);
 
   /// Of what has been collected since the last `write`.

@@ -5,6 +5,7 @@
 #include <set>
 #include <unordered_set>
 
+#include "runtime/clock_record.h"
 #include "runtime/engine_loader.h"
 #include "runtime/kill_point.h"
 
@@ -335,17 +336,18 @@ class Restore {
     StoreStart& store = start_.stores[i];
     std::unordered_set<std::string> keys;
     std::string engine_key;
-    auto status = reader_.read(
-        plan_.stores[i].changelog, store.committed_end, store.examined_end,
-        [&](std::span<const LogRecord> records) -> Status {
-          for (const LogRecord& record : records) {
-            // What is no key of the store does not get into it either.
-            if (record.key && layout_of(i).engine_key(*record.key, record.timestamp, engine_key)) {
-              keys.insert(engine_key);
-            }
-          }
-          return {};
-        });
+    auto status =
+        reader_.read(plan_.stores[i].changelog, store.committed_end, store.examined_end,
+                     [&](std::span<const LogRecord> records) -> Status {
+                       for (const LogRecord& record : records) {
+                         // What is no key of the store does not get into it either.
+                         if (record.key && *record.key != kClockKey &&
+                             layout_of(i).engine_key(*record.key, record.timestamp, engine_key)) {
+                           keys.insert(engine_key);
+                         }
+                       }
+                       return {};
+                     });
     store.tail_keys.assign(keys.begin(), keys.end());
     std::sort(store.tail_keys.begin(), store.tail_keys.end());
     return status;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "millrace/functions.h"
+#include "runtime/clock_record.h"
 #include "runtime/dead_letter.h"
 #include "runtime/kill_point.h"
 #include "runtime/partitioner.h"
@@ -375,9 +376,12 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(st
     const KeyLayout& layout = store.cache->layout();
     for (const Change& change : changes) {
       if (!change.logged) continue;
-      const auto status =
-          sink_.produce(store.changelog, changelog.partition, layout.log_key(change.key),
-                        change.changelog_value(layout), change.timestamp, nullptr, *acks);
+      Status status;
+      if (acks->produced() == 0) status = protect(i, change.timestamp, *acks);
+      if (status.ok()) {
+        status = sink_.produce(store.changelog, changelog.partition, layout.log_key(change.key),
+                               change.changelog_value(layout), change.timestamp, nullptr, *acks);
+      }
       if (!status.ok()) {
         return Status{status.code(), "task " + id_text_ + ": cannot write to changelog " +
                                          to_string(changelog) + ": " + status.message()};
@@ -394,6 +398,18 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(st
   progressed_ = false;
   MILLRACE_KILL_POINT("after_produce");
   return std::shared_ptr<const PreparedCommit>{std::move(commit)};
+}
+
+// Compaction lags count in record time: until the commit is durable, or healed if it never is, the
+// values that a change set supersedes are kept by a record within the lag that stands before it.
+// The first change decides: nothing behind a segment that is kept is compacted. Not for versions:
+// Kafka Streams would take its time for the store's and expire what is there.
+Status Task::protect(std::size_t store, Timestamp first_change, AckTracker& acks) {
+  const Timestamp now = clock_.now();
+  if (first_change >= now - settings_.min_compaction_lag / 4) return {};
+  if (stores_[store].cache->layout().kind() == StoreKind::kVersioned) return {};
+  return sink_.produce(stores_[store].changelog, plan_.stores[store].changelog.partition, kClockKey,
+                       std::nullopt, now, nullptr, acks);
 }
 
 void Task::committed(const CommitPoint& point) {

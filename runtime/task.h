@@ -17,6 +17,7 @@
 #include "millrace/error.h"
 #include "millrace/graph.h"
 #include "millrace/time.h"
+#include "runtime/clock_record.h"
 #include "runtime/commit.h"
 #include "runtime/error_rules.h"
 #include "runtime/log_limit.h"
@@ -46,6 +47,9 @@ struct TaskSettings {
   bool forward_at_commit = true;
   /// Exactly-once: outputs, changes and offsets are one transaction, which the caller commits.
   bool transactional = false;
+  /// Of the changelogs: a change set whose records are older than a quarter of it begins with a
+  /// record of the wall clock's time.
+  std::chrono::milliseconds min_compaction_lag = kMinCompactionLag;
   /// Told what deserves a line in the log.
   std::function<void(LogLevel, const std::string&)> log;
 };
@@ -243,6 +247,7 @@ class Task final : public TaskContext {
                   const Headers* headers);
   void produce_held();
   Result<std::shared_ptr<const PreparedCommit>> produce_changes();
+  Status protect(std::size_t store, Timestamp first_change, AckTracker& acks);
   // May throw what a serde throws; `at` tells where it was then.
   Result<std::shared_ptr<const PreparedCommit>> produce_changes_of_stores(std::string& at);
 

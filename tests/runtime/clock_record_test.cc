@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Change sets of old records are protected from the broker's compaction: reference/durability.md,
+// B6 (b).
+#include <boost/test/unit_test.hpp>
+
+#include "tests/runtime/task_harness.h"
+
+namespace {
+
+using namespace millrace;
+using namespace millrace::testing;
+using namespace std::chrono_literals;
+
+const Topic<std::string, std::string> words{"words"};
+
+Topology counting() {
+  Topology topology;
+  topology.stream(words).group_by_key().count("counts");
+  return topology;
+}
+
+// Counts records of a day ago.
+struct Replay : TaskHarness {
+  Replay() : TaskHarness(counting()) {
+    clock.advance(std::chrono::hours{24 * 20});
+    BOOST_REQUIRE(start().ok());
+  }
+  void count(const std::string& key, std::chrono::milliseconds age = 24h) {
+    append("words", key, "x", clock.now() - age);
+    BOOST_REQUIRE(process(10).has_value());
+  }
+  void count_and_commit(const std::string& key, std::chrono::milliseconds age = 24h) {
+    count(key, age);
+    BOOST_REQUIRE(commit().ok());
+  }
+  // One crashes in the middle of a commit; the broker compacts before the next start.
+  Contents state_after_crash_and_compaction() {
+    log.lose_after(2);
+    BOOST_REQUIRE(task->prepare().has_value());
+    crash(false);
+    log.append(changelog(), {"of another segment", std::nullopt, {}, {}});
+    clock.advance(5min);
+    log.clean(changelog(), {clock.now(), kMinCompactionLag, 24h, 1});
+    BOOST_REQUIRE(start().ok());
+    return live();
+  }
+  std::string keys() const {
+    std::string text;
+    for (const auto& record : changelog_log())
+      text += (record.key == kClockKey ? "clock" : record.key.value_or("null")) + ' ';
+    return text;
+  }
+};
+
+BOOST_AUTO_TEST_SUITE(clock_records)
+
+BOOST_AUTO_TEST_CASE(a_change_set_begins_with_the_time_where_its_records_do_not_tell_it) {
+  Replay task;
+  task.count_and_commit("a");
+  task.count_and_commit("b", kMinCompactionLag / 4 + 1ms);
+  task.count_and_commit("c", kMinCompactionLag / 4);
+  BOOST_TEST(task.keys() == "clock a clock b c ");
+  BOOST_TEST((task.changelog_log()[0].timestamp == task.clock.now()));
+  BOOST_TEST(!task.changelog_log()[0].value.has_value());
+  BOOST_REQUIRE(task.commit().ok());  // Without changes.
+  BOOST_TEST(task.changelog_log().size() == 5U);
+}
+
+BOOST_AUTO_TEST_CASE(a_committed_value_outlives_a_crash_and_compaction_of_old_records) {
+  Replay task;
+  task.count_and_commit("a");
+  task.count("a");
+  std::string one;
+  Serde<std::int64_t>::encode(1, one);
+  BOOST_TEST((task.state_after_crash_and_compaction() == Contents{{"a", one}}));
+}
+
+// A segment may roll between the two.
+BOOST_AUTO_TEST_CASE(an_old_change_before_a_fresh_one_is_protected_too) {
+  Replay task;
+  task.count_and_commit("a");
+  task.clock.advance(2 * kMinCompactionLag);
+  task.count("a");
+  task.count("b", 0ms);
+  std::string one;
+  Serde<std::int64_t>::encode(1, one);
+  BOOST_TEST((task.state_after_crash_and_compaction() == Contents{{"a", one}}));
+}
+
+BOOST_AUTO_TEST_CASE(a_restore_passes_clock_records_over) {
+  Replay task;
+  task.count_and_commit("a");
+  task.log.append(task.changelog(), {std::string{kClockKey}, std::nullopt, task.clock.now(), {}});
+  task.crash(false);
+  BOOST_REQUIRE(task.start().ok());
+  BOOST_TEST(task.begun.stores[0].records == 1U);
+  BOOST_TEST(task.begun.stores[0].tail_keys.empty());
+}
+
+// A reader that knows nothing of it finds a window that starts, or a session that ends, at 0.
+BOOST_AUTO_TEST_CASE(its_key_is_one_of_every_kind_of_store) {
+  std::string key;
+  for (const auto& layout : {KeyLayout::window(10ms, 100ms, false),
+                             KeyLayout::window(10ms, 100ms, true), KeyLayout::session(100ms)}) {
+    BOOST_REQUIRE(layout.engine_key(kClockKey, {}, key));
+    BOOST_TEST(layout.time_of(key) == 0);
+    BOOST_TEST(layout.detail_of(key) == 0);
+    BOOST_TEST(layout.key_of(key).starts_with("millrace-clock"));
+  }
+}
+
+class Versioning final : public Processor<std::string, std::string, std::string, std::string> {
+ public:
+  void process(const Record<std::string, std::string>& record, Context& context) override {
+    context.versioned_store<std::string, std::string>("versions")
+        .put(record.key(), record.value(), record.timestamp());
+  }
+};
+
+// Kafka Streams would take the record's time for the store's and expire what is there.
+BOOST_AUTO_TEST_CASE(versioned_stores_have_none) {
+  Topology topology;
+  topology.versioned_store<std::string, std::string>("versions", {.history_retention = 48h});
+  topology.stream(words).process<Versioning>(connects("versions"));
+  TaskHarness task{topology};
+  task.clock.advance(std::chrono::hours{24 * 20});
+  BOOST_REQUIRE(task.start().ok());
+  std::string value;
+  Serde<std::string>::encode("x", value);
+  task.append("words", "a", value, task.clock.now() - 24h);
+  BOOST_REQUIRE(task.process(10).has_value());
+  BOOST_REQUIRE(task.commit().ok());
+  BOOST_REQUIRE(task.changelog_log().size() == 1U);
+  BOOST_TEST(*task.changelog_log()[0].key == "a");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
