@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -132,13 +133,13 @@ class TaskHarness {
     task.reset();
     engines.emplace();
     std::string rebuilt;
-    auto opened = TaskEngines::open(plan, disk, nullptr, nullptr, rebuilt);
+    auto opened = TaskEngines::open(plan, engine_factory ? engine_factory : disk, nullptr, nullptr,
+                                    rebuilt);
     if (!opened) return opened.error();
     engines = *std::move(opened);
     restore_settings.new_lineage = ++lineages;
     RestoreObserver observer;
-    return restore_task(plan, *engines, log.committed(plan.inputs), log, clock, restore_settings,
-                        observer);
+    return restore_task(plan, *engines, offsets(), *reader, clock, restore_settings, observer);
   }
   /// Restores and makes the task: all but its first commit.
   Status create() {
@@ -148,7 +149,7 @@ class TaskHarness {
     begun = *start;
     if (settings.transactional) log.begin_transaction();
     registry = std::make_unique<metrics::Registry>();
-    auto made = Task::create(plan, *std::move(engines), *std::move(start), sink, clock, settings,
+    auto made = Task::create(plan, *std::move(engines), *std::move(start), *writer, clock, settings,
                              *budget, *registry);
     engines.reset();
     if (!made) return made.error();
@@ -196,15 +197,20 @@ class TaskHarness {
     if (!prepared->answered()) return Status::unavailable("not answered");
     auto point = prepared->judge();
     if (!point) return point.error();
-    auto offsets = offsets_to_commit(*point, prepared->inputs);
-    if (!offsets) return offsets.error();
-    log.commit(*offsets);
+    if (auto status = land(*point); !status.ok()) return status;
+    return point;
+  }
+  /// The group gets the commit point, and a transaction ends.
+  Status land(const CommitPoint& point) {
+    auto commit = offsets_to_commit(point, plan.inputs);
+    if (!commit) return commit.error();
+    log.commit(*commit);
     if (settings.transactional) {
       log.end_transaction(true);
       log.begin_transaction();
     }
-    history.push_back(*offsets);
-    return point;
+    history.push_back(*std::move(commit));
+    return {};
   }
   Status commit() {
     auto prepared = task->prepare();
@@ -229,7 +235,7 @@ class TaskHarness {
   }
   /// The commit point that the group holds.
   [[nodiscard]] std::optional<DecodedCommitPoint> durable() const {
-    return valid_commit_point(log.committed(plan.inputs), 0);
+    return valid_commit_point(log.committed(plan.inputs), restore_settings.cluster);
   }
   [[nodiscard]] std::int64_t committed_end(std::size_t store = 0) const {
     return durable()->changelog_ends.at(topic_hash(changelog(store).topic));
@@ -249,6 +255,13 @@ class TaskHarness {
   ManualClock clock;
   std::unique_ptr<CacheBudget> budget = std::make_unique<CacheBudget>(std::size_t{1} << 20);
   std::shared_ptr<KeptEngineFactory> disk = std::make_shared<KeptEngineFactory>();
+  // What a task is given; a test may stand in between.
+  std::shared_ptr<EngineFactory> engine_factory;  // Null: the disk.
+  Sink* writer = &sink;
+  ChangelogReader* reader = &log;
+  std::function<std::vector<CommittedOffset>()> offsets = [this] {
+    return log.committed(plan.inputs);
+  };
   RestoreSettings restore_settings;
   TaskSettings settings;
   std::unique_ptr<metrics::Registry> registry;

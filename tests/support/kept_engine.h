@@ -104,6 +104,10 @@ class KeptEngineFactory final : public EngineFactory {
   }
 
   void lose_disk() { content_.reset(); }
+  /// A disk with other content takes its place.
+  void put_back(MemoryEngine content) {
+    content_ = std::make_shared<MemoryEngine>(std::move(content));
+  }
   /// Null before the first opening.
   [[nodiscard]] MemoryEngine* content() const { return content_.get(); }
 
