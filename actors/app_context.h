@@ -71,7 +71,8 @@ struct AppContext {
 
   // Set by start_up(), constant afterwards.
   std::vector<PlacedSubtopology> subtopologies;
-  std::map<std::string, std::chrono::milliseconds> delete_retention;  // By changelog.
+  std::map<std::string, std::chrono::milliseconds> delete_retention;    // By changelog.
+  std::map<std::string, std::chrono::milliseconds> min_compaction_lag;  // Likewise.
   std::uint64_t cluster = 0;
   std::shared_ptr<EngineFactory> engine;
   std::unique_ptr<Producer> producer;

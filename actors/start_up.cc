@@ -204,6 +204,10 @@ void look_at_changelogs(AppContext& app, TopicAdmin& admin) {
         on_source ? store.table_topic : changelog_topic(app.config.application_id, store.options);
     if (topic.empty()) continue;
     auto configs = admin.topic_configs(topic, kAnswerTimeout);
+    if (!on_source) {
+      app.min_compaction_lag[topic] =
+          min_compaction_lag(configs ? *configs : changelog_spec(app.config, store, 0).configs);
+    }
     if (!configs) {  // Not every principal may describe configs.
       app.log.warn(configs.error().message() + "; it is taken to have the defaults");
       continue;

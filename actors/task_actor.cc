@@ -71,6 +71,11 @@ Status TaskActor::create_task() {
   settings.checkpoint_interval = state.app->config.checkpoint_interval;
   settings.checkpoint_bytes_max = state.app->config.checkpoint_bytes_max;
   settings.transactional = state.app->transactional();
+  for (const auto& store : state.restored->plan.stores) {
+    const auto found = state.app->min_compaction_lag.find(store.changelog.topic);
+    if (found != state.app->min_compaction_lag.end())
+      settings.min_compaction_lag = std::min(settings.min_compaction_lag, found->second);
+  }
   settings.forward_at_commit = state.app->config.cache_bytes_max > 0;
   settings.log = [app = state.app](LogLevel level, const std::string& text) {
     app->log.write(level, text);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/changelog_configs.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "runtime/clock_record.h"
@@ -108,6 +109,12 @@ std::optional<std::string> table_topic_warning(const std::string& store, const s
          " and has cleanup.policy=" + policy->second +
          ": rows whose records are deleted by age will be missing after a restore; set it to "
          "compact, or give the table a changelog of its own (StoreOptions::changelog)";
+}
+
+std::chrono::milliseconds min_compaction_lag(const std::map<std::string, std::string>& configs) {
+  const auto lag = number_of(configs, "min.compaction.lag.ms");
+  if (!lag || *lag <= 0) return kMinCompactionLag;
+  return std::min(std::chrono::milliseconds{*lag}, kMinCompactionLag);
 }
 
 }  // namespace millrace

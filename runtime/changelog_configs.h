@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <optional>
 #include <string>
@@ -33,6 +34,12 @@ namespace millrace {
 /// The same of a topic that is the changelog of a table, too.
 [[nodiscard]] std::optional<std::string> table_topic_warning(
     const std::string& store, const std::string& topic,
+    const std::map<std::string, std::string>& configs);
+
+/// What `TaskSettings::min_compaction_lag` is for a changelog with these configs: theirs, and
+/// `kMinCompactionLag` where they have a longer one or none (0, as Kafka's default), since records
+/// of the clock's time keep windows from deletion by age, too.
+[[nodiscard]] std::chrono::milliseconds min_compaction_lag(
     const std::map<std::string, std::string>& configs);
 
 }  // namespace millrace

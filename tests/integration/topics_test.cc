@@ -8,6 +8,7 @@
 #include <set>
 
 #include "millrace/millrace.h"
+#include "runtime/clock_record.h"
 #include "tests/integration/count_app.h"
 
 namespace millrace::testing {
@@ -232,6 +233,28 @@ BOOST_AUTO_TEST_CASE(
   BOOST_TEST(difference(newest, times) == "");
   BOOST_TEST(job.error_in_changelog() == "");
   BOOST_TEST(job.error_in_output() == "");
+}
+
+// Reference: durability, B6 (b): records of 10 s ago are old where compaction waits for 20 s.
+BOOST_AUTO_TEST_CASE(the_changelogs_own_compaction_lag_says_which_change_sets_begin_with_the_time) {
+  CountJob job{1};
+  job.kafka.create_topic(job.changelog, 1,
+                         {{"cleanup.policy", "compact"}, {"min.compaction.lag.ms", "20000"}});
+  const std::int64_t then = to_millis(system_clock().now()) - 10'000;
+  job.kafka.produce(job.input, {{"key", "v", {}, then}});
+  ++job.expected["key"];
+  LogLines log;
+  App app{count_topology(job), count_config(job, "one", log)};
+  app.start();
+  BOOST_REQUIRE(job.wait_until_processed());
+  app.stop();
+  const auto records = job.kafka.read_all(job.changelog);
+  BOOST_REQUIRE(records.size() == 2U);
+  BOOST_CHECK(records[0].key == kClockKey);
+  BOOST_TEST(!records[0].value.has_value());
+  BOOST_TEST(records[0].timestamp > then);
+  BOOST_TEST(*records[1].key == "key");
+  BOOST_TEST(job.error_in_changelog() == "");
 }
 
 // KF-44: where Java's producer puts a key is recorded in the vectors.

@@ -118,6 +118,15 @@ BOOST_AUTO_TEST_CASE(names_and_numbers_that_no_broker_would_take_are_refused) {
     BOOST_CHECK_THROW(store({.replication_factor = factor}), TopologyError);
 }
 
+// Reference: durability, B6 (b) and B7.
+BOOST_AUTO_TEST_CASE(a_topics_compaction_lag_counts_up_to_ours_and_ours_where_it_has_none) {
+  BOOST_TEST(min_compaction_lag({{"min.compaction.lag.ms", "20000"}}).count() == 20'000);
+  for (const std::string longer_or_none : {"600001", "9223372036854775807", "0", "", "x"}) {
+    BOOST_TEST(min_compaction_lag({{"min.compaction.lag.ms", longer_or_none}}).count() == 600'000);
+  }
+  BOOST_TEST(min_compaction_lag({}).count() == 600'000);
+}
+
 BOOST_AUTO_TEST_CASE(a_tables_topic_that_deletes_by_age_is_warned_of) {
   const auto warning = [](const std::map<std::string, std::string>& configs) {
     return table_topic_warning("rows", "users", configs).value_or("");
