@@ -13,7 +13,7 @@ namespace {
 
 using namespace millrace::testing;
 
-constexpr std::uint64_t kSeedsMax = 5000;
+constexpr std::uint64_t kSeedsMax = 20'000;
 
 void run(std::uint64_t seed, Break broken) {
   const auto& all = simulated_shapes();
