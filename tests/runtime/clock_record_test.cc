@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Change sets of old records are protected from the broker's compaction: reference/durability.md,
-// B6 (b).
+// Change sets of old records are protected from the broker's compaction and deletion by age:
+// reference/durability.md, B6 (b) and B7.
+#include <algorithm>
+
 #include <boost/test/unit_test.hpp>
 
 #include "tests/runtime/task_harness.h"
@@ -108,6 +110,45 @@ BOOST_AUTO_TEST_CASE(its_key_is_one_of_every_kind_of_store) {
     BOOST_TEST(layout.detail_of(key) == 0);
     BOOST_TEST(layout.key_of(key).starts_with("millrace-clock"));
   }
+}
+
+class Windowing final : public Processor<std::string, std::string, std::string, std::string> {
+ public:
+  void process(const Record<std::string, std::string>& record, Context& context) override {
+    context.window_store<std::string, std::string>("windows").put(record.key(), record.value(),
+                                                                  record.timestamp());
+  }
+};
+
+// B7: brokers delete by record time a segment in which nothing is younger, the last one, too.
+BOOST_AUTO_TEST_CASE(windows_of_old_records_outlive_the_brokers_deletion_by_age) {
+  Topology topology;
+  topology.window_store<std::string, std::string>("windows", {.size = 10ms, .retention = 1h});
+  topology.stream(words).process<Windowing>(connects("windows"));
+  TaskHarness task{topology};
+  task.clock.advance(std::chrono::hours{24 * 20});
+  BOOST_REQUIRE(task.start().ok());
+  std::string value;
+  Serde<std::string>::encode("x", value);
+  task.append("words", "a", value, task.clock.now() - std::chrono::hours{24 * 10});
+  BOOST_REQUIRE(task.process(10).has_value());
+  BOOST_REQUIRE(task.commit().ok());
+  const auto windows = [&] {
+    const WindowStore<std::string, std::string> store{*task.task->find_store("windows"),
+                                                      [] { return Timestamp{}; }};
+    std::size_t count = 0;
+    for ([[maybe_unused]] const auto& window : store.all()) ++count;
+    return count;
+  };
+  BOOST_TEST(windows() == 1U);
+
+  const auto& log = task.changelog_log();
+  const Timestamp kept_from = task.clock.now() - 25h;  // The store's retention and a day.
+  if (std::ranges::none_of(log, [&](const auto& record) { return record.timestamp >= kept_from; }))
+    task.log.delete_before(task.changelog(), static_cast<std::int64_t>(log.size()));
+  task.crash(false);
+  BOOST_REQUIRE(task.start().ok());
+  BOOST_TEST(windows() == 1U);
 }
 
 class Versioning final : public Processor<std::string, std::string, std::string, std::string> {
