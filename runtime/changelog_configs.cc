@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/changelog_configs.h"
 
-#include <algorithm>
 #include <charconv>
 
 #include "runtime/clock_record.h"
@@ -112,9 +111,7 @@ std::optional<std::string> table_topic_warning(const std::string& store, const s
 }
 
 std::chrono::milliseconds min_compaction_lag(const std::map<std::string, std::string>& configs) {
-  const auto lag = number_of(configs, "min.compaction.lag.ms");
-  if (!lag || *lag <= 0) return kMinCompactionLag;
-  return std::min(std::chrono::milliseconds{*lag}, kMinCompactionLag);
+  return std::chrono::milliseconds{number_of(configs, "min.compaction.lag.ms").value_or(0)};
 }
 
 }  // namespace millrace

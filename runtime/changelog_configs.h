@@ -36,9 +36,8 @@ namespace millrace {
     const std::string& store, const std::string& topic,
     const std::map<std::string, std::string>& configs);
 
-/// What `TaskSettings::min_compaction_lag` is for a changelog with these configs: theirs, and
-/// `kMinCompactionLag` where they have a longer one or none (0, as Kafka's default), since records
-/// of the clock's time keep windows from deletion by age, too.
+/// How long brokers keep what a record of a changelog with these configs supersedes, at least; 0,
+/// Kafka's default, where they do not say.
 [[nodiscard]] std::chrono::milliseconds min_compaction_lag(
     const std::map<std::string, std::string>& configs);
 

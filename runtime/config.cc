@@ -114,6 +114,14 @@ std::string_view to_string(ErrorPolicy policy) {
   return "unknown";
 }
 
+std::string_view to_string(TaskFailurePolicy policy) {
+  return policy == TaskFailurePolicy::kStop ? "stop" : "park";
+}
+
+std::string_view to_string(UnknownValuePolicy policy) {
+  return policy == UnknownValuePolicy::kFail ? "fail" : "accept";
+}
+
 std::string_view to_string(LogLevel level) {
   switch (level) {
     case LogLevel::kTrace:

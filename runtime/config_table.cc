@@ -216,6 +216,8 @@ Setting replication_factor() {
 constexpr std::array kGuarantees{Guarantee::kAtLeastOnce, Guarantee::kExactlyOnce};
 constexpr std::array kResets{OffsetReset::kEarliest, OffsetReset::kLatest};
 constexpr std::array kPolicies{ErrorPolicy::kFail, ErrorPolicy::kSkip, ErrorPolicy::kDeadLetter};
+constexpr std::array kTaskPolicies{TaskFailurePolicy::kStop, TaskFailurePolicy::kPark};
+constexpr std::array kValuePolicies{UnknownValuePolicy::kFail, UnknownValuePolicy::kAccept};
 constexpr std::array kLevels{LogLevel::kTrace, LogLevel::kDebug, LogLevel::kInfo,
                              LogLevel::kWarn,  LogLevel::kError, LogLevel::kOff};
 
@@ -261,6 +263,9 @@ std::vector<Setting> make_settings() {
       number("task_restart_limit", &Config::task_restart_limit, {0, 1'000'000, ""}),
       number("task_restart_backoff_ms", &Config::task_restart_backoff, kInterval),
       number("task_restart_backoff_max_ms", &Config::task_restart_backoff_max, kInterval),
+      choice("on_task_failure", kTaskPolicies, field_of<&Config::on_task_failure>),
+      choice("on_unknown_value", kValuePolicies, field_of<&Config::on_unknown_value>),
+      number("handler_timeout_ms", &Config::handler_timeout, kTimeout),
       number("startup_timeout_ms", &Config::startup_timeout, kTimeout),
       number("shutdown_timeout_ms", &Config::shutdown_timeout, kTimeout),
       choice("on_decode_error", kPolicies, field_of<&Config::on_decode_error>),

@@ -260,6 +260,7 @@ class Restore {
   }
 
   Status restore_store(std::size_t i) {
+    unseen_.clear();
     if (plan_.stores[i].starts_empty) return begin_empty(i);
     if (start_.stores[i].moves_from_source) return move_from_source(i);
     const auto& changelog = plan_.stores[i].changelog;
@@ -279,9 +280,34 @@ class Restore {
           " on: records were deleted from it (retention, or DeleteRecords), so the state cannot "
           "be restored; reset the application, and set the topic's cleanup.policy to compact");
     }
+    // The tail first: which of its keys the log shows is seen on the way.
+    if (!plan_.stores[i].on_source) {
+      if (auto status = read_tail(i); !status.ok()) return status;
+    }
     if (auto status = load(i, changelog, store.committed_end, start_.point.lineage); !status.ok())
       return status;
-    return plan_.stores[i].on_source ? Status{} : read_tail(i);
+    return judge_unseen(i);
+  }
+
+  // Whether a record of the tail may have cost the committed value of its key: brokers compact what
+  // is older than the lag, and the restore of a process that was up in time has healed it before.
+  bool may_have_compacted(const LogRecord& record) const {
+    return clock_.now() - start_.point.committed_at > settings_.min_compaction_lag &&
+           clock_.now() - record.timestamp > settings_.min_compaction_lag;
+  }
+
+  // A key that the log from the engine's position on shows up to the committed end has its
+  // committed value there. One that it does not show has it in the engine, if nothing was taken
+  // out.
+  Status judge_unseen(std::size_t i) {
+    StoreStart& store = start_.stores[i];
+    const auto offsets = static_cast<std::uint64_t>(store.committed_end - store.restored_from);
+    if (unseen_.empty() || seen_records_ == offsets) return {};
+    store.unknown_values = unseen_.size();
+    if (settings_.accept_unknown_values) return {};
+    const auto& changelog = plan_.stores[i].changelog;
+    return Status::invalid_argument(
+        UnknownValuesError(changelog.topic, changelog.partition, unseen_.size()).what());
   }
 
   // Brings the engine from `restored_from` to `end` of `log`.
@@ -290,10 +316,12 @@ class Restore {
     EngineLoader loader{engines_.places()[i], layout_of(i), lineage, clock_};
     if (auto status = loader.open(); !status.ok()) return status;
     observer_.progress(i, store.restored_from, end);
+    seen_records_ = 0;
 
     auto status = reader_.read(
         log, store.restored_from, end, [&](std::span<const LogRecord> records) -> Status {
           store.records += loader.add(records);
+          see(i, records);
           if (loader.bytes() < settings_.batch_bytes_max) return {};
           if (observer_.cancelled())
             return Status::cancelled("restore of " + to_string(log) + " was stopped");
@@ -306,6 +334,16 @@ class Restore {
     if (!status.ok()) return status;
     observer_.progress(i, end, end);
     return {};
+  }
+
+  void see(std::size_t i, std::span<const LogRecord> records) {
+    seen_records_ += records.size();
+    if (unseen_.empty()) return;
+    std::string key;
+    for (const LogRecord& record : records) {
+      if (record.key && layout_of(i).engine_key(*record.key, record.timestamp, key))
+        unseen_.erase(key);
+    }
   }
 
   // The rows of a table whose state was its source topic, which has a changelog of its own now:
@@ -336,18 +374,21 @@ class Restore {
     StoreStart& store = start_.stores[i];
     std::unordered_set<std::string> keys;
     std::string engine_key;
-    auto status =
-        reader_.read(plan_.stores[i].changelog, store.committed_end, store.examined_end,
-                     [&](std::span<const LogRecord> records) -> Status {
-                       for (const LogRecord& record : records) {
-                         // What is no key of the store does not get into it either.
-                         if (record.key && *record.key != kClockKey &&
-                             layout_of(i).engine_key(*record.key, record.timestamp, engine_key)) {
-                           keys.insert(engine_key);
-                         }
-                       }
-                       return {};
-                     });
+    auto status = reader_.read(
+        plan_.stores[i].changelog, store.committed_end, store.examined_end,
+        [&](std::span<const LogRecord> records) -> Status {
+          for (const LogRecord& record : records) {
+            // What is no key of the store does not get into it either.
+            if (record.key && *record.key != kClockKey &&
+                layout_of(i).engine_key(*record.key, record.timestamp, engine_key)) {
+              keys.insert(engine_key);
+              // Of versions none is superseded before it has expired.
+              if (layout_of(i).kind() != StoreKind::kVersioned && may_have_compacted(record))
+                unseen_.insert(engine_key);
+            }
+          }
+          return {};
+        });
     store.tail_keys.assign(keys.begin(), keys.end());
     std::sort(store.tail_keys.begin(), store.tail_keys.end());
     return status;
@@ -361,6 +402,9 @@ class Restore {
   const RestoreSettings& settings_;
   RestoreObserver& observer_;
   std::vector<ChangelogReader::Ends> logs_;
+  // Of the store in hand: keys of the tail that the log has not shown yet, and what it has shown.
+  std::unordered_set<std::string> unseen_;
+  std::uint64_t seen_records_ = 0;
   std::vector<bool> is_known_;  // By store: its changelog is that of the last commit.
   TaskStart start_;
 };

@@ -75,6 +75,11 @@ struct RestoreSettings {
   /// How long the broker keeps tombstones at least: an engine that is behind and older than half of
   /// it has missed some.
   std::chrono::milliseconds delete_retention = std::chrono::hours{24};
+  /// How long the broker keeps what a record supersedes, at least. Where the last commit is older,
+  /// what the log does not show may have been lost.
+  std::chrono::milliseconds min_compaction_lag = std::chrono::milliseconds::max();
+  /// Go on with what the log shows then.
+  bool accept_unknown_values = false;
   /// Changes collected before they are sorted and written to the engine.
   std::size_t batch_bytes_max = std::size_t{32} << 20;
 };
@@ -86,7 +91,9 @@ struct StoreStart {
   std::int64_t examined_end = 0;   ///< L: up to here the log was looked through.
   std::uint64_t records = 0;       ///< Applied to the engine.
   std::vector<std::string>
-      tail_keys;        ///< Engine keys of [E, L), which no commit covers: to be written again.
+      tail_keys;  ///< Engine keys of [E, L), which no commit covers: to be written again.
+  /// Of the tail's keys, those whose committed values the log may have lost.
+  std::size_t unknown_values = 0;
   std::string rebuilt;  ///< Why the engine's content was discarded; empty if it was not.
   /// The store was taken out and is back: it is as the last commit with it left it, which is older
   /// than the inputs' offsets.
@@ -105,9 +112,9 @@ struct TaskStart {
 /// Finds the task's commit point, brings its engines to the committed ends and reads what lies
 /// beyond.
 ///
-/// invalid_argument: a person must decide (committed offsets lost, a store the commit point does
-/// not know, or knows under another changelog); corruption: the log is shorter than the commit
-/// point says; unavailable: the broker did not answer; cancelled.
+/// invalid_argument: a person must decide (committed offsets or values lost, a store the commit
+/// point does not know, or knows under another changelog); corruption: the log is shorter than the
+/// commit point says; unavailable: the broker did not answer; cancelled.
 Result<TaskStart> restore_task(const TaskPlan& plan, TaskEngines& engines,
                                const std::vector<CommittedOffset>& committed,
                                ChangelogReader& reader, const Clock& clock,

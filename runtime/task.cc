@@ -22,6 +22,18 @@ constexpr std::size_t kRecordsPerTrim = 1024;
 constexpr std::size_t kRecordsPerSweep = 1024;
 constexpr std::size_t kEntriesPerSweep = 4 * kRecordsPerSweep;
 
+// However the work ends, nothing is in hand afterwards.
+struct HandGuard {
+  RecordInHand* const hand;
+
+  explicit HandGuard(RecordInHand* the_hand) : hand(the_hand) {}
+  HandGuard(const HandGuard&) = delete;
+  HandGuard& operator=(const HandGuard&) = delete;
+  ~HandGuard() {
+    if (hand != nullptr) hand->put_down();
+  }
+};
+
 std::optional<std::string> owned(std::optional<std::string_view> bytes) {
   return bytes ? std::optional<std::string>{*bytes} : std::nullopt;
 }
@@ -31,6 +43,7 @@ std::optional<std::string> owned(std::optional<std::string_view> bytes) {
 // --- What happens to a record ---
 
 Result<std::size_t> Task::process(std::size_t records_max) {
+  const HandGuard guard{settings_.hand.get()};
   std::size_t done = 0;
   while (done < records_max) {
     const auto choice = retry_ ? std::optional<std::size_t>{retry_->input} : next_input();
@@ -67,6 +80,7 @@ Result<std::size_t> Task::process(std::size_t records_max) {
 // (at-least-once). False: it is to be tried again later, and nothing of it is left.
 Result<bool> Task::process_record(Input& input, const RawRecord& record) {
   origin_ = {input.partition.topic, input.partition.partition, record.offset};
+  if (settings_.hand) settings_.hand->take(input.index, record.offset);
   before_ = {stream_time_, input.partition_time, input.has_time};
   stream_time_ = std::max(stream_time_, record.timestamp);
   input.partition_time = std::max(input.partition_time, record.timestamp);
@@ -299,6 +313,8 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare_start() {
 }
 
 Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
+  const HandGuard guard{settings_.hand.get()};
+  if (settings_.hand) settings_.hand->take(0, RecordInHand::kTables);
   count_expired();
   if (auto status = sweep(); !status.ok()) return status;
   for (StateCache* store : swept_stores_) store->expire_changed();
@@ -429,6 +445,32 @@ void Task::committed(const CommitPoint& point) {
     metrics_.input(i).committed_offset.set(
         static_cast<double>(point.sources.at(inputs_[i].partition.topic)));
   }
+}
+
+Status Task::check_logs(std::span<const std::int64_t> log_ends, bool last) {
+  for (std::size_t i = 0; i < stores_.size(); ++i) {
+    Store& store = stores_[i];
+    // What a commit in flight has written is judged with it.
+    if (!plan_.stores[i].writes_changelog() || store.written) continue;
+    const auto changelog = to_string(plan_.stores[i].changelog);
+    if (log_ends[i] > store.examined_end) {
+      return Status::unavailable(
+          "task " + id_text_ + ": " + changelog + " has records of another writer from offset " +
+          std::to_string(store.examined_end) + " to " + std::to_string(log_ends[i]) +
+          "; the task starts again from its last commit and writes their keys anew");
+    }
+    // In a transaction's last moments a reader of committed records sees its end later than we do.
+    if (!settings_.transactional && log_ends[i] < store.checked_end) {
+      return Status::corruption("task " + id_text_ + ": " + changelog + " ends at offset " +
+                                std::to_string(log_ends[i]) + ", but went to " +
+                                std::to_string(store.checked_end) +
+                                " before: it was truncated or made anew while running");
+    }
+    store.checked_end = store.examined_end;
+  }
+  if (last || point_.sequence == checked_sequence_) progressed_ = true;
+  checked_sequence_ = point_.sequence;
+  return {};
 }
 
 Status Task::begin_epoch() {

@@ -21,6 +21,7 @@
 #include "runtime/commit.h"
 #include "runtime/error_rules.h"
 #include "runtime/log_limit.h"
+#include "runtime/record_in_hand.h"
 #include "runtime/restore.h"
 #include "runtime/sink.h"
 #include "runtime/task_engines.h"
@@ -50,6 +51,8 @@ struct TaskSettings {
   /// Of the changelogs: a change set whose records are older than a quarter of it begins with a
   /// record of the wall clock's time.
   std::chrono::milliseconds min_compaction_lag = kMinCompactionLag;
+  /// Told what the task works on. Null: nobody looks.
+  std::shared_ptr<RecordInHand> hand;
   /// Told what deserves a line in the log.
   std::function<void(LogLevel, const std::string&)> log;
 };
@@ -112,6 +115,16 @@ class Task final : public TaskContext {
   Status begin_epoch();
   /// Bytes of them.
   [[nodiscard]] std::size_t held_back_bytes() const { return held_back_bytes_; }
+
+  /// Compares the changelogs with what the task knows of them, `log_ends` by store in the order of
+  /// the plan: what a writer that has lost the partition left there after the last commit must be
+  /// overwritten before brokers compact what it supersedes. Called every quarter of the compaction
+  /// lag and, as `last`, before the end. Whatever the task has done, a commit follows: should a
+  /// copy of an older one have come late to the broker, it does not stay the newest.
+  ///
+  /// unavailable: there are such records; start again from the commit point, which writes their
+  /// keys anew. corruption: a changelog is shorter than it was.
+  Status check_logs(std::span<const std::int64_t> log_ends, bool last);
 
   [[nodiscard]] bool commit_in_flight() const { return in_flight_; }
   /// Whether memory asks for a commit (and a checkpoint) before its time.
@@ -182,7 +195,8 @@ class Task final : public TaskContext {
     std::uint32_t changelog = 0;  // Of the sink; not looked at without one.
     // Up to here the changelog holds nothing foreign that we do not know of.
     std::int64_t examined_end = 0;
-    bool written = false;  // By the commit in flight.
+    std::int64_t checked_end = 0;  // What that was at the last look at the log.
+    bool written = false;          // By the commit in flight.
   };
   struct Output {
     std::string topic;
@@ -290,7 +304,8 @@ class Task final : public TaskContext {
   // Commit.
   CommitPoint point_;  // The last that is durable.
   std::vector<std::vector<std::string>> tails_;
-  std::shared_ptr<AckTracker> acks_;  // Of the outputs since the last prepare.
+  std::shared_ptr<AckTracker> acks_;    // Of the outputs since the last prepare.
+  std::uint64_t checked_sequence_ = 0;  // Of the commit point at the last look at the logs.
   bool in_flight_ = false;
   bool epoch_over_ = false;  // Transactional: prepared, and the next transaction has not begun.
   bool progressed_ = false;  // Records processed since the last prepare.

@@ -73,6 +73,33 @@ Result<ChangelogReader::Ends> ChangelogConsumer::ask_for_ends(const TopicPartiti
   return why;
 }
 
+// rd_kafka_query_watermark_offsets of librdkafka before 2.3 waits for the socket's time-out where a
+// broker does not answer, whatever it was told.
+Result<std::vector<std::int64_t>> ChangelogConsumer::ends_within(
+    const std::vector<TopicPartition>& partitions, std::chrono::milliseconds timeout) {
+  const PartitionListPtr list{
+      rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
+  for (const auto& partition : partitions) {
+    rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(), partition.partition)
+        ->offset = RD_KAFKA_OFFSET_END;  // The time that stands for the end.
+  }
+  const auto error =
+      rd_kafka_offsets_for_times(committed_.get(), list.get(), static_cast<int>(timeout.count()));
+  auto status = kafka_status(error, "cannot ask for the ends of changelogs");
+  std::vector<std::int64_t> ends;
+  for (const auto& partition : partitions) {
+    const auto* found = rd_kafka_topic_partition_list_find(list.get(), partition.topic.c_str(),
+                                                           partition.partition);
+    if (status.ok()) {
+      status = kafka_status(found->err, "cannot ask for the end of " + to_string(partition), {},
+                            {Access::on_topic("Describe", partition.topic)});
+    }
+    ends.push_back(found->offset);
+  }
+  if (!status.ok()) return status;
+  return ends;
+}
+
 Status ChangelogConsumer::read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
                                const Apply& apply) {
   if (from >= to) return {};

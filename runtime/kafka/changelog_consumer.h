@@ -24,6 +24,11 @@ class ChangelogConsumer final : public ChangelogReader {
 
   Result<Ends> ends(const TopicPartition& partition) override;
   Result<Ends> ends_now(const TopicPartition& partition) override;
+  /// Where each of `partitions` ends for readers of committed records, in their order. Waits for
+  /// brokers no longer than `timeout`, which the calls above cannot promise. Precondition: not
+  /// empty.
+  Result<std::vector<std::int64_t>> ends_within(const std::vector<TopicPartition>& partitions,
+                                                std::chrono::milliseconds timeout);
   Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
               const Apply& apply) override;
 

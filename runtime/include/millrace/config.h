@@ -24,12 +24,27 @@ enum class Guarantee : std::uint8_t {
 /// Where a partition without a committed offset begins.
 enum class OffsetReset : std::uint8_t { kEarliest, kLatest };
 
+/// What becomes of a task that fails again and again.
+enum class TaskFailurePolicy : std::uint8_t {
+  kStop,  ///< The App ends with the task's error.
+  kPark,  ///< The task does nothing until it is assigned anew or the process starts again; the
+          ///< other tasks go on. The App is not ready.
+};
+
+/// What becomes of committed values that the changelog may have lost (see UnknownValuesError).
+enum class UnknownValuePolicy : std::uint8_t {
+  kFail,    ///< The task fails: a person must decide.
+  kAccept,  ///< What the changelog shows is taken, which may be an older value or none; counted.
+};
+
 enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarn, kError, kOff };
 
 /// The names used in settings: "at_least_once", "earliest", "skip", "info", ...
 [[nodiscard]] std::string_view to_string(Guarantee guarantee);
 [[nodiscard]] std::string_view to_string(OffsetReset reset);
 [[nodiscard]] std::string_view to_string(ErrorPolicy policy);
+[[nodiscard]] std::string_view to_string(TaskFailurePolicy policy);
+[[nodiscard]] std::string_view to_string(UnknownValuePolicy policy);
 [[nodiscard]] std::string_view to_string(LogLevel level);
 
 /// Where log lines go.
@@ -117,11 +132,17 @@ struct Config {
   /// false: missing internal topics are errors.
   bool auto_create_topics = true;
 
-  /// Restarts of a failed task in a row without progress before the App fails, 0 to 1,000,000.
+  /// Restarts of a failed task in a row without progress before `on_task_failure` applies, 0 to
+  /// 1,000,000.
   std::size_t task_restart_limit = 10;
   /// The first pause before a restart; it doubles up to the second. 1 ms to 1 h.
   std::chrono::milliseconds task_restart_backoff{500};
   std::chrono::milliseconds task_restart_backoff_max = std::chrono::seconds{30};
+  TaskFailurePolicy on_task_failure = TaskFailurePolicy::kStop;
+  UnknownValuePolicy on_unknown_value = UnknownValuePolicy::kFail;
+  /// A record that is processed for longer is named in the log, and the process is not alive
+  /// (`/livez`) until it is done; up to 24 h. 0: nobody looks.
+  std::chrono::milliseconds handler_timeout = std::chrono::minutes{5};
   /// How long start() waits for a broker, up to 24 h. 0: one attempt.
   std::chrono::milliseconds startup_timeout = std::chrono::seconds{60};
   /// How long an orderly stop may take, up to 24 h, before the rest is left to recovery.

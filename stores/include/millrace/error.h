@@ -176,6 +176,18 @@ class CommittedOffsetsLostError final : public Error {
   const std::int32_t partition;
 };
 
+/// Records that no commit covers lie behind a changelog's committed end, and for longer than
+/// brokers keep what such records supersede (`min.compaction.lag.ms`): committed values of their
+/// keys may be gone from the changelog, and the local state that had them too.
+class UnknownValuesError final : public Error {
+ public:
+  UnknownValuesError(std::string changelog, std::int32_t partition_number, std::size_t key_count);
+
+  const std::string changelog_topic;
+  const std::int32_t partition;
+  const std::size_t keys;
+};
+
 /// The state directory is in use by another process, belongs to another application, or is not
 /// readable.
 class StateDirectoryError final : public Error {

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What an App does about tasks that fail for good, about user functions that hang, and about what
+// others write behind its back, on a real broker.
+#include <atomic>
+#include <boost/test/unit_test.hpp>
+#include <future>
+#include <stdexcept>
+
+#include "millrace/millrace.h"
+#include "tests/actors/http_client.h"
+#include "tests/integration/count_app.h"
+
+namespace millrace::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+bool has_parked_task(const App& app) {
+  return contains(app.metrics_text(), "millrace_tasks{state=\"PARKED\"} 1");
+}
+
+HttpClient::Answer liveness(const App& app) {
+  const auto address = app.http_address();
+  const auto port = std::stoul(address.substr(address.rfind(':') + 1));
+  return HttpClient{static_cast<std::uint16_t>(port)}.get("/livez");
+}
+
+// Sums numbers by key; `look` sees each of them first.
+Topology sums(const CountJob& job, std::function<void(std::int64_t)> look) {
+  Topology topology;
+  topology.stream(Topic<std::string, std::int64_t>{job.input})
+      .reduce<std::int64_t>("counts",
+                            [look](const auto& record, std::optional<std::int64_t> sum, auto&) {
+                              look(record.value());
+                              return sum.value_or(0) + record.value();
+                            });
+  return topology;
+}
+
+BOOST_AUTO_TEST_SUITE(supervision)
+
+// F19, KS-21: a record that nobody can process costs its partition, not the others.
+BOOST_AUTO_TEST_CASE(a_parked_task_keeps_its_place_while_the_others_go_on) {
+  CountJob job{2};
+  LogLines log;
+  auto config = count_config(job, "one", log);
+  config.on_task_failure = TaskFailurePolicy::kPark;
+  std::atomic<bool> broken = true;
+  const auto topology = sums(job, [&broken](std::int64_t value) {
+    if (value == 13 && broken) throw std::runtime_error("thirteen is not for me");
+  });
+  job.kafka.produce(job.input, {{"a", big_endian(1), 0}, {"a", big_endian(13), 0}});
+  {
+    App app{topology, config};
+    app.start();
+    BOOST_REQUIRE(wait_until([&] { return has_parked_task(app); }, seconds{30}));
+    job.kafka.produce(job.input, {{"b", big_endian(5), 1}, {"a", big_endian(1), 0}});
+    BOOST_TEST(
+        wait_until([&] { return job.kafka.committed(job.application, job.input)[1].offset == 1; },
+                   seconds{30}));
+    BOOST_TEST((app.state() == AppState::kRestoring));  // Not ready, not ended.
+    BOOST_TEST(contains(app.status_json(), "thirteen is not for me"), app.status_json());
+    BOOST_TEST(contains(log.text(), "it is parked"), log.text());
+    app.stop();
+    BOOST_TEST((app.state() == AppState::kStopped), app.error());
+  }
+  BOOST_TEST(job.kafka.committed(job.application, job.input)[0].offset.value_or(0) <= 1);
+  broken = false;
+  App app{topology, config};
+  app.start();
+  BOOST_REQUIRE(job.wait_until_processed());
+  BOOST_TEST(difference({{"a", 15}, {"b", 5}}, stored_counts(app)) == "");
+}
+
+// F19: with one worker thread, which is the one that hangs.
+BOOST_AUTO_TEST_CASE(a_function_that_hangs_is_found_by_the_watchdog_which_names_the_record) {
+  CountJob job{1};
+  LogLines log;
+  auto config = count_config(job, "one", log);
+  config.threads = 1;
+  config.http = "0";
+  config.handler_timeout = milliseconds{300};
+  std::promise<void> release;
+  App app{sums(job,
+               [released = release.get_future().share()](std::int64_t value) {
+                 if (value == 3) released.wait();
+               }),
+          config};
+  app.start();
+  for (int i = 1; i <= 4; ++i) job.kafka.produce(job.input, {{"a", big_endian(i)}});
+  BOOST_TEST(wait_until([&] { return liveness(app).status == 503; }, seconds{30}));
+  BOOST_TEST(contains(liveness(app).body, "hangs in record " + job.input + "-0@2"));
+  BOOST_TEST(contains(log.text(), "record " + job.input + "-0@2"), log.text());
+  release.set_value();
+  BOOST_TEST(wait_until([&] { return liveness(app).status == 200; }, seconds{30}));
+  BOOST_REQUIRE(job.wait_until_processed());
+  BOOST_TEST(difference({{"a", 10}}, stored_counts(app)) == "");
+}
+
+// Durability, B6 (a): nothing is processed here while and after a zombie writes.
+BOOST_AUTO_TEST_CASE(an_idle_app_writes_again_what_a_zombie_has_overwritten) {
+  for (const Guarantee guarantee : {Guarantee::kAtLeastOnce, Guarantee::kExactlyOnce}) {
+    CountJob job{1};
+    LogLines log;
+    auto config = count_config(job, "one", log);
+    config.guarantee = guarantee;
+    config.changelog_topic_configs = {{"min.compaction.lag.ms", "1000"}};
+    App app{count_topology(job), config};
+    app.start();
+    job.produce(100, 10);
+    BOOST_REQUIRE(job.wait_until_processed());
+    job.kafka.produce_transaction(job.changelog, {{"key-7", big_endian(99)}, {"new", ""}});
+    BOOST_TEST(wait_until([&] { return job.error_in_changelog() == ""; }, seconds{30}),
+               job.error_in_changelog() << log.text());
+    BOOST_TEST(contains(log.text(), "records of another writer"), log.text());
+    BOOST_TEST(job.error_in_output() == "");
+    app.stop();
+    BOOST_TEST(job.error_in_changelog() == "");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_app_that_stops_leaves_no_tail_of_others_behind) {
+  for (const Guarantee guarantee : {Guarantee::kAtLeastOnce, Guarantee::kExactlyOnce}) {
+    CountJob job{2};
+    LogLines log;
+    auto config = count_config(job, "one", log);
+    config.guarantee = guarantee;
+    App app{count_topology(job), config};
+    app.start();
+    job.produce(100, 10);
+    BOOST_REQUIRE(job.wait_until_processed());
+    job.kafka.produce_transaction(job.changelog, {{"key-7", big_endian(99)}, {"new", ""}});
+    app.stop();
+    BOOST_TEST((app.state() == AppState::kStopped), app.error());
+    BOOST_TEST(job.error_in_changelog() == "", log.text());
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace millrace::testing

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Committed values that compaction may have taken before a restore needs them: durability, B6 (d).
+#include <boost/test/unit_test.hpp>
+
+#include "tests/runtime/task_harness.h"
+
+namespace {
+
+using namespace millrace;
+using namespace millrace::testing;
+using namespace std::chrono_literals;
+
+const Topic<std::string, std::string> words{"words"};
+constexpr auto kLag = 10min;
+
+Topology counting() {
+  Topology topology;
+  topology.stream(words).group_by_key().count("counts");
+  return topology;
+}
+
+// A task that has counted `a` to 2 and `b` to 1, and dies in the commit of another `a` and of a new
+// key: both are in the changelog, behind the committed end.
+struct Crashed : TaskHarness {
+  explicit Crashed(bool keep_disk) : TaskHarness(counting()) {
+    clock.advance(std::chrono::hours{24 * 20});
+    restore_settings.min_compaction_lag = kLag;
+    BOOST_REQUIRE(start().ok());
+    count({"a", "b"});
+    BOOST_REQUIRE(commit().ok());
+    count({"a"});
+    BOOST_REQUIRE(commit().ok());
+    BOOST_REQUIRE(task->checkpoint().ok());
+    count({"a", "new"});
+    BOOST_REQUIRE(task->prepare().has_value());
+    crash(keep_disk);
+  }
+  void count(const std::vector<std::string>& keys) {
+    for (const auto& key : keys) append("words", key, "x", clock.now());
+    BOOST_REQUIRE(process(10).has_value());
+  }
+  // Time passes, the broker's segment rolls, and its cleaner comes by.
+  void pass(std::chrono::milliseconds time, bool compact = true) {
+    clock.advance(time);
+    if (!compact) return;
+    log.clean(changelog(), {clock.now(), kLag, 24h, 1});
+  }
+};
+
+BOOST_AUTO_TEST_SUITE(unknown_values)
+
+BOOST_AUTO_TEST_CASE(a_value_that_may_be_compacted_away_is_an_error_for_a_person) {
+  Crashed task{false};
+  task.log.append(task.changelog(), {"of another segment", std::nullopt, {}, {}});
+  task.pass(kLag + 1min);
+  const auto status = task.start();
+  BOOST_CHECK(status.code() == Code::kInvalidArgument);
+  // `a` is gone, of `new` and of the segment's key nobody knows that they were never there.
+  BOOST_TEST(status.message() == UnknownValuesError("app-counts-changelog", 0, 3).what());
+}
+
+BOOST_AUTO_TEST_CASE(or_is_accepted_as_the_changelog_shows_it_and_counted) {
+  Crashed task{false};
+  task.log.append(task.changelog(), {"of another segment", std::nullopt, {}, {}});
+  task.pass(kLag + 1min);
+  task.restore_settings.accept_unknown_values = true;
+  BOOST_REQUIRE(task.start().ok());
+  BOOST_TEST(task.begun.stores[0].unknown_values == 3U);
+  BOOST_TEST((task.live() == Contents{{"b", i64(1)}}));
+}
+
+// The same without its guard: the count of `a` would begin anew, silently.
+BOOST_AUTO_TEST_CASE(a_start_within_the_lag_knows_all_values) {
+  Crashed task{false};
+  task.log.append(task.changelog(), {"of another segment", std::nullopt, {}, {}});
+  task.pass(kLag - 1min);
+  BOOST_REQUIRE(task.start().ok());
+  BOOST_TEST((task.live() == Contents{{"a", i64(2)}, {"b", i64(1)}}));
+}
+
+BOOST_AUTO_TEST_CASE(a_log_without_holes_has_lost_nothing) {
+  Crashed task{false};
+  task.pass(10 * kLag, false);
+  BOOST_REQUIRE(task.start().ok());
+  BOOST_TEST((task.live() == Contents{{"a", i64(2)}, {"b", i64(1)}}));
+}
+
+// The engine is at the committed end: whatever the log has lost below is in it.
+BOOST_AUTO_TEST_CASE(a_disk_that_is_kept_knows_all_values) {
+  Crashed task{true};
+  task.log.append(task.changelog(), {"of another segment", std::nullopt, {}, {}});
+  task.pass(kLag + 1min);
+  BOOST_REQUIRE(task.start().ok());
+  BOOST_TEST((task.live() == Contents{{"a", i64(2)}, {"b", i64(1)}}));
+}
+
+// Compacted long ago, and the tail is of keys that the log shows.
+BOOST_AUTO_TEST_CASE(a_key_that_the_log_shows_below_the_committed_end_is_known) {
+  TaskHarness task{counting()};
+  task.clock.advance(std::chrono::hours{24 * 20});
+  task.restore_settings.min_compaction_lag = kLag;
+  BOOST_REQUIRE(task.start().ok());
+  const auto count = [&] {
+    task.append("words", "a", "x", task.clock.now());
+    BOOST_REQUIRE(task.process(10).has_value());
+  };
+  for (int i = 0; i < 3; ++i) {
+    count();
+    BOOST_REQUIRE(task.commit().ok());
+  }
+  task.clock.advance(kLag + 1min);
+  task.log.clean(task.changelog(), {task.clock.now(), kLag, 24h, 1});
+  count();
+  BOOST_REQUIRE(task.task->prepare().has_value());
+  task.crash(false);
+  task.clock.advance(kLag + 1min);
+  BOOST_REQUIRE(task.start().ok());
+  BOOST_TEST((task.live() == Contents{{"a", i64(3)}}));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
