@@ -12,6 +12,7 @@
 #include "actors/log.h"
 #include "actors/messages.h"
 #include "actors/status_board.h"
+#include "actors/watchdog.h"
 #include "millrace/config.h"
 #include "millrace/metrics.h"
 #include "runtime/kafka/data_consumer.h"
@@ -52,6 +53,7 @@ struct AppContext {
         log(config.log, config.application_id),
         registry({config.metric_labels.begin(), config.metric_labels.end()}),
         board(log, registry),
+        watchdog(log, registry, config.handler_timeout),
         budget(config.cache_bytes_max) {}
 
   /// Outputs, changes and offsets of all tasks are one transaction.
@@ -63,6 +65,7 @@ struct AppContext {
   const Clock& clock = system_clock();
   metrics::Registry registry;
   StatusBoard board;
+  Watchdog watchdog;
   TaskDirectory directory;
   CacheBudget budget;
 

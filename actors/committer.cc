@@ -105,6 +105,7 @@ CommitterHandle::behavior_type Committer::make_behavior() {
 
 void Committer::on_poll() {
   if (state.stopped) return;
+  state.app->watchdog.look(state.app->clock.elapsed());
   state.app->producer->poll(state.round == Round::kNone ? kPollWait : kRoundWait);
   if (state.broken) {
     renew();

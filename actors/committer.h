@@ -33,9 +33,9 @@ struct CommitterState {
   struct Member {
     CommitMember info;
     Phase phase = Phase::kIdle;
-    bool again = false;    // A commit is wanted as soon as the present one is done.
-    bool writes = false;   // It was asked for changes: something of it may be on its way.
-    bool flushed = false;  // All of it is committed, and it is to be closed.
+    bool again = false;       // A commit is wanted as soon as the present one is done.
+    bool writes = false;      // It was asked for changes: something of it may be on its way.
+    bool flushed = false;     // All of it is committed, and it is to be closed.
     std::size_t commits = 0;  // Since it came, those without anything of its own too.
     std::shared_ptr<const PreparedCommit> prepared;
     std::chrono::nanoseconds began{};
@@ -58,7 +58,7 @@ struct CommitterState {
   // Exactly-once.
   Round round = Round::kNone;
   bool round_wanted = false;
-  Points points;         // Of the round.
+  Points points;  // Of the round.
   std::chrono::nanoseconds round_began{};
   bool sending = false;  // Membership may be using the producer.
 

@@ -54,6 +54,8 @@ std::optional<std::string> base64_decoded(std::string encoded) {
 HttpResponse live(const AppContext& app) {
   const AppState state = app.board.app_state();
   const bool alive = state != AppState::kError && state != AppState::kStopped;
+  if (const auto hanging = app.watchdog.hanging(); alive && !hanging.empty())
+    return text(kUnavailable, hanging);
   return text(alive ? kOk : kUnavailable, std::string{to_string(state)} + "\n");
 }
 

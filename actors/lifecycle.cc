@@ -25,12 +25,13 @@ constexpr std::array<unsigned, 7> kAppTransitions{
     0U,
     0U,
 };
-constexpr std::array<unsigned, 5> kTaskTransitions{
+constexpr std::array<unsigned, 6> kTaskTransitions{
     bit(TaskState::kRestoring) | bit(TaskState::kClosed),
     bit(TaskState::kRunning) | bit(TaskState::kClosed),
     bit(TaskState::kSuspended) | bit(TaskState::kClosed),
     bit(TaskState::kClosed),
-    bit(TaskState::kCreated),
+    bit(TaskState::kCreated) | bit(TaskState::kParked),
+    bit(TaskState::kClosed),
 };
 
 }  // namespace
@@ -42,8 +43,8 @@ std::string_view to_string(AppState state) {
 }
 
 std::string_view to_string(TaskState state) {
-  static constexpr std::array<std::string_view, 5> kNames{"CREATED", "RESTORING", "RUNNING",
-                                                          "SUSPENDED", "CLOSED"};
+  static constexpr std::array<std::string_view, 6> kNames{"CREATED",   "RESTORING", "RUNNING",
+                                                          "SUSPENDED", "CLOSED",    "PARKED"};
   return kNames.at(static_cast<std::size_t>(state));
 }
 

@@ -13,7 +13,14 @@ namespace millrace {
 ///     CREATED -> RESTORING -> RUNNING -> SUSPENDED -> CLOSED
 ///        |           |           |                      ^
 ///        +-----------+-----------+----------------------+     (revoked, lost, failed)
-enum class TaskState : std::uint8_t { kCreated, kRestoring, kRunning, kSuspended, kClosed };
+enum class TaskState : std::uint8_t {
+  kCreated,
+  kRestoring,
+  kRunning,
+  kSuspended,
+  kClosed,
+  kParked
+};
 
 [[nodiscard]] std::string_view to_string(TaskState state);
 

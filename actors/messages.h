@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,9 @@ using assigned_atom = caf::atom_constant<caf::atom("assigned")>;
 using revoked_atom = caf::atom_constant<caf::atom("revoked")>;
 using running_atom = caf::atom_constant<caf::atom("running")>;
 using settled_atom = caf::atom_constant<caf::atom("settled")>;
+using ends_atom = caf::atom_constant<caf::atom("ends")>;
+using check_atom = caf::atom_constant<caf::atom("check")>;
+using checked_atom = caf::atom_constant<caf::atom("checked")>;
 using remove_atom = caf::atom_constant<caf::atom("remove")>;
 using failed_atom = caf::atom_constant<caf::atom("failed")>;
 using fatal_atom = caf::atom_constant<caf::atom("fatal")>;
@@ -103,6 +107,12 @@ struct RestoreAnswer {
   Status status;
 };
 
+/// By store in the order of the plan; nullopt where the store writes none.
+using Changelogs = std::shared_ptr<const std::vector<std::optional<TopicPartition>>>;
+/// Where changelogs end for readers of committed records, by store in the order of the plan; -1
+/// where the store writes none. Null: not known.
+using LogEnds = std::shared_ptr<const std::vector<std::int64_t>>;
+
 struct TaskFailure {
   TaskRef task;
   Status status;
@@ -115,6 +125,8 @@ using TaskHandle = caf::typed_actor<
     caf::replies_to<prepare_atom>::with<Prepared>,
     // Exactly-once: null if the transaction was committed without anything of this task.
     caf::reacts_to<committed_atom, std::shared_ptr<const CommitPoint>>, caf::reacts_to<drain_atom>,
+    // By store in the order of the plan; true: before the end. Answers whether the task may go on.
+    caf::replies_to<check_atom, LogEnds, bool>::with<bool>,
     caf::replies_to<close_atom, bool>::with<bool>,  // true: checkpoint what is committed.
     caf::reacts_to<query_atom, QueryPtr>>;
 
@@ -146,6 +158,7 @@ using MembershipHandle =
 
 using RestorerHandle =
     caf::typed_actor<caf::replies_to<restore_atom, RestoreRequestPtr>::with<RestoreAnswer>,
+                     caf::replies_to<ends_atom, Changelogs>::with<LogEnds>,
                      // Deletes a directory that nobody uses any more.
                      caf::reacts_to<remove_atom, std::string>, caf::reacts_to<stop_atom>>;
 
@@ -156,7 +169,7 @@ using SupervisorHandle = caf::typed_actor<
     // The producer must be renewed, once these are closed.
     caf::reacts_to<broken_atom, std::vector<TaskFailure>>, caf::reacts_to<start_atom, TaskRef>,
     caf::reacts_to<fatal_atom, Status>, caf::reacts_to<settled_atom>, caf::reacts_to<tick_atom>,
-    caf::reacts_to<stop_atom>>;
+    caf::reacts_to<check_atom>, caf::reacts_to<checked_atom>, caf::reacts_to<stop_atom>>;
 
 }  // namespace millrace
 
@@ -171,6 +184,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::CommittedOffsets)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::Prepared)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::RestoreRequestPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::RestoreAnswer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::Changelogs)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::LogEnds)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::TaskFailure)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<millrace::TaskFailure>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::QueryPtr)

@@ -14,6 +14,8 @@ namespace {
 // A restore that takes long says in the log where it is, this often.
 constexpr std::chrono::seconds kLogInterval{10};
 
+constexpr std::chrono::milliseconds kEndsTimeout{1000};
+
 // Tells the status board, the metrics and the log how far a restore is, and when it will be done if
 // it goes on so.
 class Progress final : public RestoreObserver {
@@ -83,17 +85,20 @@ Restorer::Restorer(caf::actor_config& config, std::shared_ptr<AppContext> app,
       &registry.counter("millrace_restore_records_total", "Changelog records applied by restores.");
   state.rebuilt = &registry.counter("millrace_stores_rebuilt_total",
                                     "Engines discarded and rebuilt from the changelog.");
+  state.unknown = &registry.counter("millrace_unknown_values_total",
+                                    "Keys whose committed values a changelog may have lost, "
+                                    "accepted as it shows them (setting on_unknown_value).");
   install_handlers(this, state.app->log);
 }
 
 RestorerHandle::behavior_type Restorer::make_behavior() {
   return {
       [this](restore_atom, const RestoreRequestPtr& request) -> RestoreAnswer {
-        state.cancelled = request->cancelled;
         auto restored = restore(*request);
         if (!restored) return {nullptr, restored.error()};
         return {*std::move(restored), {}};
       },
+      [this](ends_atom, const Changelogs& changelogs) { return ends(changelogs); },
       [this](remove_atom, const std::string& path) {
         std::error_code error;
         std::filesystem::remove_all(path, error);
@@ -105,14 +110,42 @@ RestorerHandle::behavior_type Restorer::make_behavior() {
   };
 }
 
-Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
-  if (*request.cancelled) return Status::cancelled("the task is not wanted any more");
+Result<ChangelogConsumer*> Restorer::reader(
+    const std::shared_ptr<const std::atomic<bool>>& cancelled) {
+  if (*cancelled) return Status::cancelled("the task is not wanted any more");
+  state.cancelled = cancelled;
   if (!state.reader) {
     auto reader = ChangelogConsumer::create(state.app->config, state.app->log.for_kafka(),
                                             [this] { return state.cancelled->load(); });
     if (!reader) return reader.error();
     state.reader = *std::move(reader);
   }
+  return state.reader.get();
+}
+
+// The next look comes soon enough: brokers that do not answer now are not waited for.
+LogEnds Restorer::ends(const Changelogs& changelogs) {
+  std::vector<TopicPartition> asked;
+  for (const auto& changelog : *changelogs) {
+    if (changelog) asked.push_back(*changelog);
+  }
+  std::vector<std::int64_t> ends(changelogs->size(), -1);
+  if (!asked.empty()) {
+    const auto reader = this->reader(std::make_shared<const std::atomic<bool>>(false));
+    if (!reader) return nullptr;
+    const auto found = (*reader)->ends_within(asked, kEndsTimeout);
+    if (!found) return nullptr;
+    auto next = found->begin();
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+      if ((*changelogs)[i]) ends[i] = *next++;
+    }
+  }
+  return std::make_shared<const std::vector<std::int64_t>>(std::move(ends));
+}
+
+Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
+  const auto reader = this->reader(request.cancelled);
+  if (!reader) return reader.error();
   const auto began = state.app->clock.elapsed();
   auto engines = open_engines(request.plan);
   if (!engines) return engines.error();
@@ -122,15 +155,21 @@ Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
   settings.new_lineage = std::uniform_int_distribution<std::uint64_t>{1}(state.random);
   settings.reset = state.app->config.auto_offset_reset;
   settings.batch_bytes_max = state.bytes_max;
+  settings.accept_unknown_values =
+      state.app->config.on_unknown_value == UnknownValuePolicy::kAccept;
   for (const auto& store : request.plan.stores) {
+    const auto lag = state.app->min_compaction_lag.find(store.changelog.topic);
+    if (lag != state.app->min_compaction_lag.end()) {
+      settings.min_compaction_lag = std::min(settings.min_compaction_lag, lag->second);
+    }
     const auto found = state.app->delete_retention.find(store.changelog.topic);
     if (found != state.app->delete_retention.end()) {
       settings.delete_retention = std::min(settings.delete_retention, found->second);
     }
   }
   Progress progress{*state.app, request.plan, *request.cancelled};
-  auto start = restore_task(request.plan, *engines, request.committed, *state.reader,
-                            state.app->clock, settings, progress);
+  auto start = restore_task(request.plan, *engines, request.committed, **reader, state.app->clock,
+                            settings, progress);
   if (!start) return start.error();
   report(request.plan, *start, state.app->clock.elapsed() - began);
   return std::make_shared<RestoredTask>(
@@ -173,6 +212,14 @@ void Restorer::report(const TaskPlan& plan, const TaskStart& start, std::chrono:
       app.log.warn("task " + to_string(plan.id) + ": store " + name +
                    " is back: it is as the last commit with it left it, and lacks what was "
                    "processed without it since");
+    }
+    if (store.unknown_values > 0) {
+      app.log.warn(
+          "task " + to_string(plan.id) + ": store " + name + ": " +
+          std::to_string(store.unknown_values) +
+          " keys are taken as the changelog shows them; what was committed for them may be "
+          "another value (on_unknown_value = accept)");
+      state.unknown->add(store.unknown_values);
     }
     if (store.moves_from_source) {
       app.log.info("task " + to_string(plan.id) + ": table " + name + ": its rows, " +

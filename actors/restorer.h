@@ -23,6 +23,7 @@ struct RestorerState {
   std::random_device random;
   metrics::Counter* records = nullptr;
   metrics::Counter* rebuilt = nullptr;
+  metrics::Counter* unknown = nullptr;
 };
 
 /// Opens the engines of tasks and brings them to their committed ends, one task after the other. An
@@ -38,6 +39,8 @@ class Restorer final : public RestorerHandle::stateful_base<RestorerState> {
   RestorerHandle::behavior_type make_behavior() override;
 
  private:
+  Result<ChangelogConsumer*> reader(const std::shared_ptr<const std::atomic<bool>>& cancelled);
+  LogEnds ends(const Changelogs& changelogs);
   Result<RestoredTaskPtr> restore(const RestoreRequest& request);
   Result<TaskEngines> open_engines(const TaskPlan& plan);
   void report(const TaskPlan& plan, const TaskStart& start, std::chrono::nanoseconds took);

@@ -118,8 +118,9 @@ void StatusBoard::count_states() {
                {{"state", std::string{to_string(state)}}})
         .set(state == app_state_ ? 1 : 0);
   }
-  static constexpr std::array kTask{TaskState::kCreated, TaskState::kRestoring, TaskState::kRunning,
-                                    TaskState::kSuspended, TaskState::kClosed};
+  static constexpr std::array kTask{TaskState::kCreated, TaskState::kRestoring,
+                                    TaskState::kRunning, TaskState::kSuspended,
+                                    TaskState::kClosed,  TaskState::kParked};
   for (const TaskState state : kTask) {
     double count = 0;
     for (const auto& [id, task] : tasks_) count += task.state == state ? 1 : 0;

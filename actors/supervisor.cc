@@ -29,6 +29,11 @@ constexpr std::chrono::seconds kLeaveTimeout{10};
 // Each has two clients of its own; more of them than this wait for brokers and disks all the same.
 constexpr std::size_t kRestorersMax = 4;
 
+// Between two looks at the changelogs, which otherwise is a quarter of the compaction lag.
+constexpr std::chrono::milliseconds kCheckIntervalMin{250};
+// The last look, and what it finds to heal, may hold up a stop for so long.
+constexpr std::chrono::seconds kLastCheckMax{3};
+
 constexpr std::chrono::milliseconds kCleanupInterval = std::chrono::minutes{1};
 constexpr std::chrono::milliseconds kCleanupIntervalMin{100};
 
@@ -67,9 +72,14 @@ SupervisorHandle::behavior_type Supervisor::make_behavior() {
         if (entry != nullptr && entry->phase == Phase::kWaiting && !state.stopping) begin(*entry);
       },
       [this](settled_atom) { on_settled(); },
+      [this](check_atom) {
+        check_all();
+        delayed_send(this, check_interval(), check_atom::value);
+      },
+      [this](checked_atom) { on_stop({}); },
       [this](tick_atom) { on_tick(); },
       [this](fatal_atom, const Status& status) { on_stop(status); },
-      [this](stop_atom) { on_stop({}); },
+      [this](stop_atom) { on_leave(); },
   };
 }
 
@@ -79,6 +89,7 @@ void Supervisor::on_start() {
   state.app->board.set_app_state(AppState::kRebalancing);
   state.cleaner.emplace(state.app->config.state_cleanup_delay, state.app->clock);
   on_tick();
+  delayed_send(this, check_interval(), check_atom::value);
   const SupervisorHandle self{this};
   state.membership = spawn<Membership, caf::detached>(state.app, self, std::move(state.member));
   state.committer = spawn<Committer, caf::detached>(state.app, self, state.membership);
@@ -243,19 +254,27 @@ metrics::Counter& Supervisor::failures_of(TaskId id) const {
                                      {{"task", to_string(id)}});
 }
 
+TaskPlan Supervisor::plan(TaskId id) const {
+  return plan_task(state.app->graph, id,
+                   state.app->subtopologies[static_cast<std::size_t>(id.subtopology)].partitions,
+                   state.app->config.application_id, error_rules(state.app->config));
+}
+
+Supervisor::RestorerEntry& Supervisor::idlest_restorer() {
+  return *std::min_element(state.restorers.begin(), state.restorers.end(),
+                           [](const auto& a, const auto& b) { return a.tasks < b.tasks; });
+}
+
 // Reads the commit point, restores, and only then makes the actor: each step answers with the
 // attempt's number.
 void Supervisor::begin(Entry& entry) {
   entry.ref.attempt = ++state.attempts;
   entry.phase = Phase::kCreated;
-  entry.running = false;
+  entry.running = entry.checking = false;
   entry.handle.reset();
   entry.cancelled = std::make_shared<std::atomic<bool>>(false);
   static_cast<void>(failures_of(entry.ref.id));  // There from the start, at 0.
-  auto plan = plan_task(
-      state.app->graph, entry.ref.id,
-      state.app->subtopologies[static_cast<std::size_t>(entry.ref.id.subtopology)].partitions,
-      state.app->config.application_id, error_rules(state.app->config));
+  auto plan = this->plan(entry.ref.id);
   state.app->board.set_task_state(entry.ref.id, TaskState::kCreated);
   state.app->board.update_task(entry.ref.id, [&](TaskStatus& status) {
     status.stores.clear();
@@ -281,18 +300,16 @@ void Supervisor::restore(TaskRef ref, const TaskPlan& plan, const CommittedOffse
   entry->phase = Phase::kRestoring;
   auto what =
       std::make_shared<const RestoreRequest>(RestoreRequest{plan, *committed, entry->cancelled});
-  auto idlest = std::min_element(state.restorers.begin(), state.restorers.end(),
-                                 [](const auto& a, const auto& b) { return a.tasks < b.tasks; });
-  ++idlest->tasks;
-  const auto at = static_cast<std::size_t>(idlest - state.restorers.begin());
-  request(idlest->actor, kPatience, restore_atom::value, RestoreRequestPtr{std::move(what)})
+  auto& restorer = idlest_restorer();
+  ++restorer.tasks;
+  request(restorer.actor, kPatience, restore_atom::value, RestoreRequestPtr{std::move(what)})
       .then(
-          [this, ref, at](const RestoreAnswer& answer) {
-            --state.restorers[at].tasks;
+          [this, ref, &restorer](const RestoreAnswer& answer) {
+            --restorer.tasks;
             on_restored(ref, answer);
           },
-          [this, ref, at](const caf::error&) {
-            --state.restorers[at].tasks;
+          [this, ref, &restorer](const caf::error&) {
+            --restorer.tasks;
             on_restored(ref, {nullptr, Status::internal("the restorer has ended")});
           });
 }
@@ -322,11 +339,14 @@ void Supervisor::on_running(TaskRef ref) {
   state.app->directory.add(ref.id, *entry->handle);  // First: what is shown as running can be read.
   state.app->board.set_task_state(ref.id, TaskState::kRunning);
   show_state();
+  state.unhealed.erase(ref.id);
+  leave_if_checked();
 }
 
 void Supervisor::on_failed(const TaskFailure& failure) {
   Entry* entry = find(failure.task);
-  if (entry == nullptr || entry->phase == Phase::kWaiting || entry->phase == Phase::kClosing)
+  if (entry == nullptr || entry->phase == Phase::kWaiting || entry->phase == Phase::kClosing ||
+      entry->phase == Phase::kParked)
     return;
   entry->failures = failure.progressed ? 1 : entry->failures + 1;
   const std::string id = to_string(failure.task.id);
@@ -342,12 +362,18 @@ void Supervisor::on_failed(const TaskFailure& failure) {
         (is_final(failure.status) ? ""
                                   : " " + std::to_string(entry->failures) + " times in a row") +
         ": " + failure.status.message();
-    return on_stop(Status{failure.status.code(), text});
+    if (config.on_task_failure == TaskFailurePolicy::kStop || state.leaving)
+      return on_stop(Status{failure.status.code(), text});
+    state.app->log.error(text +
+                         "; it is parked: nothing of its partitions is processed until they are "
+                         "assigned anew or the process starts again (on_task_failure = park)");
+    entry->park = true;
+  } else {
+    state.app->log.warn("task " + id + " failed (" + std::to_string(entry->failures) + " of " +
+                        std::to_string(config.task_restart_limit) +
+                        "): " + failure.status.to_string());
+    entry->restart = true;
   }
-  state.app->log.warn("task " + id + " failed (" + std::to_string(entry->failures) + " of " +
-                      std::to_string(config.task_restart_limit) +
-                      "): " + failure.status.to_string());
-  entry->restart = true;
   if (!entry->handle) {
     entry->phase = Phase::kClosing;
     return closed(failure.task);
@@ -368,6 +394,7 @@ void Supervisor::close(const std::vector<TaskId>& ids, Closing how) {
     if (phase == Phase::kClosing) {
       entry.next_epoch.reset();
       entry.restart = entry.restart && !state.stopping && !state.revoking.contains(id);
+      entry.park = entry.park && !state.stopping && !state.revoking.contains(id);
       continue;
     }
     entry.phase = Phase::kClosing;
@@ -437,12 +464,17 @@ void Supervisor::closed(TaskRef ref) {
     entry->epoch = *entry->next_epoch;
     entry->next_epoch.reset();
     entry->restart = false;
+    entry->park = false;
     begin(*entry);
   } else if (!state.stopping && entry->restart) {
     entry->restart = false;
     entry->phase = Phase::kWaiting;
     delayed_send(this, restart_pause(state.app->config, entry->failures, state.random),
                  start_atom::value, ref);
+  } else if (!state.stopping && entry->park) {
+    entry->park = false;
+    entry->phase = Phase::kParked;
+    state.app->board.set_task_state(ref.id, TaskState::kParked);
   } else {
     state.tasks.erase(ref.id);
     state.app->board.remove_task(ref.id);
@@ -452,7 +484,65 @@ void Supervisor::closed(TaskRef ref) {
   show_state();
 }
 
+// --- What others write behind our back ---
+
+std::chrono::milliseconds Supervisor::check_interval() const {
+  auto lag = kMinCompactionLag;
+  for (const auto& [topic, theirs] : state.app->min_compaction_lag)
+    lag = std::min(lag, protected_time(theirs));
+  return std::max(lag / 4, kCheckIntervalMin);
+}
+
+void Supervisor::check_all() {
+  if (state.stopping || state.leaving) return;
+  for (auto& [id, entry] : state.tasks) check(entry);
+}
+
+// Asks where the task's changelogs end and tells the task, one look at a time. A restorer that is
+// busy answers when it is done: a look may come late, never twice.
+void Supervisor::check(Entry& entry) {
+  if (!entry.running || entry.phase != Phase::kActive || entry.checking) return;
+  entry.checking = true;
+  auto changelogs = std::make_shared<std::vector<std::optional<TopicPartition>>>();
+  for (const auto& store : plan(entry.ref.id).stores) {
+    changelogs->emplace_back();
+    if (store.writes_changelog()) changelogs->back() = store.changelog;
+  }
+  const auto answered = [this, ref = entry.ref](bool sound) {
+    if (Entry* task = find(ref)) task->checking = false;
+    if (!sound && state.leaving) state.unhealed.insert(ref.id);
+    leave_if_checked();
+  };
+  request(idlest_restorer().actor, kPatience, ends_atom::value, Changelogs{std::move(changelogs)})
+      .then(
+          [this, answered, ref = entry.ref](const LogEnds& ends) {
+            const Entry* task = find(ref);
+            if (ends == nullptr || task == nullptr || !task->handle) return answered(true);
+            request(*task->handle, kPatience, check_atom::value, ends, state.leaving)
+                .then([answered](bool sound) { answered(sound); },
+                      [answered](const caf::error&) { answered(true); });
+          },
+          [answered](const caf::error&) { answered(true); });
+}
+
 // --- The end ---
+
+// Before an orderly stop the changelogs are looked at once more: nobody may run for so long that
+// brokers compact what foreign records supersede.
+void Supervisor::on_leave() {
+  if (state.leaving || state.stopping) return;
+  state.leaving = true;
+  for (auto& [id, entry] : state.tasks) check(entry);
+  delayed_send(this, kLastCheckMax, checked_atom::value);
+  leave_if_checked();
+}
+
+void Supervisor::leave_if_checked() {
+  if (!state.leaving || state.stopping || !state.unhealed.empty()) return;
+  const bool checking = std::any_of(state.tasks.begin(), state.tasks.end(),
+                                    [](const auto& task) { return task.second.checking; });
+  if (!checking) on_stop({});
+}
 
 // The order of an orderly stop: no more records, commit, checkpoint, engines closed; leave the
 // group; the other actors.
@@ -463,7 +553,7 @@ void Supervisor::on_stop(const Status& why) {
   state.app->board.set_app_state(AppState::kPendingShutdown, why.ok() ? "" : why.message());
   std::vector<TaskId> all;
   for (auto& [id, entry] : state.tasks) {
-    entry.restart = false;
+    entry.restart = entry.park = false;
     all.push_back(id);
   }
   close(all, Closing::kFlush);

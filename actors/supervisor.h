@@ -28,6 +28,7 @@ struct SupervisorState {
     kActive,     // The task actor lives.
     kWaiting,    // It failed; the next attempt is due later.
     kClosing,    // It is not wanted; its engines are being closed.
+    kParked,     // It has failed too often: nothing is done until it is assigned anew.
   };
   struct Entry {
     TaskRef ref;
@@ -39,7 +40,9 @@ struct SupervisorState {
     bool running = false;
     std::size_t failures = 0;                 // In a row, without progress.
     std::optional<std::uint64_t> next_epoch;  // Assigned again while closing.
-    bool restart = false;                     // Closing because it failed: another attempt follows.
+    bool restart = false;   // Closing because it failed: another attempt follows, ...
+    bool park = false;      // ... or none does.
+    bool checking = false;  // Its changelogs are being looked at.
   };
 
   static constexpr const char* name = "millrace.supervisor";
@@ -60,7 +63,9 @@ struct SupervisorState {
   bool renewal_due = false;  // The producer is broken; it is renewed when these are closed:
   std::set<TaskRef> writers;
   bool rebalancing = true;
-  bool settling = false;  // Nothing was assigned yet; more may come.
+  bool settling = false;      // Nothing was assigned yet; more may come.
+  bool leaving = false;       // Asked to stop; changelogs are looked at once more.
+  std::set<TaskId> unhealed;  // Tasks that this has found something for, until they run again.
   bool stopping = false;
   bool finishing = false;  // All tasks are closed; the other actors are being stopped.
   metrics::Counter* rebalances = nullptr;
@@ -79,6 +84,7 @@ class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState>
  public:
   using Base = SupervisorHandle::stateful_base<SupervisorState>;
   using Entry = SupervisorState::Entry;
+  using RestorerEntry = SupervisorState::RestorerEntry;
   Supervisor(caf::actor_config& config, std::shared_ptr<AppContext> app,
              std::unique_ptr<GroupMember> member);
   SupervisorHandle::behavior_type make_behavior() override;
@@ -92,6 +98,14 @@ class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState>
   void on_failed(const TaskFailure& failure);
   void on_stop(const Status& why);
 
+  [[nodiscard]] std::chrono::milliseconds check_interval() const;
+  void check_all();
+  void check(Entry& entry);
+  void on_leave();
+  void leave_if_checked();
+
+  [[nodiscard]] TaskPlan plan(TaskId id) const;
+  RestorerEntry& idlest_restorer();
   void begin(Entry& entry);
   void restore(TaskRef ref, const TaskPlan& plan, const CommittedOffsets& committed);
   void on_restored(TaskRef ref, const RestoreAnswer& answer);

@@ -52,6 +52,7 @@ TaskHandle::behavior_type TaskActor::make_behavior() {
         state.inputs.clear();
         state.queries->clear();
       },
+      [this](check_atom, const LogEnds& ends, bool last) { return on_check(ends, last); },
       [this](close_atom, bool checkpoint) -> caf::typed_response_promise<bool> {
         on_close(checkpoint);
         auto promise = make_response_promise<bool>();
@@ -73,10 +74,14 @@ Status TaskActor::create_task() {
   settings.transactional = state.app->transactional();
   for (const auto& store : state.restored->plan.stores) {
     const auto found = state.app->min_compaction_lag.find(store.changelog.topic);
-    if (found != state.app->min_compaction_lag.end())
-      settings.min_compaction_lag = std::min(settings.min_compaction_lag, found->second);
+    if (found != state.app->min_compaction_lag.end()) {
+      settings.min_compaction_lag =
+          std::min(settings.min_compaction_lag, protected_time(found->second));
+    }
   }
   settings.forward_at_commit = state.app->config.cache_bytes_max > 0;
+  settings.hand = std::make_shared<RecordInHand>();
+  state.app->watchdog.watch(state.ref.id, state.restored->plan.inputs, settings.hand);
   settings.log = [app = state.app](LogLevel level, const std::string& text) {
     app->log.write(level, text);
   };
@@ -223,6 +228,12 @@ void TaskActor::on_committed(const CommitPoint* point) {
   }
   if (auto status = state.task->checkpoint_if_due(); !status.ok()) return fail(status);
   on_wake();
+}
+
+bool TaskActor::on_check(const LogEnds& ends, bool last) {
+  if (!state.started || state.failed) return !state.failed;
+  if (auto status = state.task->check_logs(*ends, last); !status.ok()) fail(status);
+  return !state.failed;
 }
 
 void TaskActor::on_close(bool checkpoint) {

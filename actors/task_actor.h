@@ -54,6 +54,7 @@ class TaskActor final : public TaskHandle::stateful_base<TaskActorState> {
   void on_tick();
   Prepared on_prepare();
   void on_committed(const CommitPoint* point);
+  bool on_check(const LogEnds& ends, bool last);
   void on_close(bool checkpoint);
   Result<bool> pull(std::chrono::nanoseconds until);
   void note_progress(bool progressed);
