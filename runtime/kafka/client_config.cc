@@ -182,7 +182,8 @@ std::string group_id(const Config& config, ClientRole role) {
 
 std::string make_transactional_id(const Config& config, const std::string& instance_id) {
   const auto& instance = config.group_instance_id.empty() ? instance_id : config.group_instance_id;
-  return config.application_id + '-' + instance + "-0";
+  // A colon is in neither name: no two pairs of them make one id.
+  return config.application_id + ':' + instance + ":0";
 }
 
 Properties client_properties(const Config& config, ClientRole role,

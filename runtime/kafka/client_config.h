@@ -110,8 +110,8 @@ class KafkaClient {
 /// Makes a client. Does not wait for a broker. kInvalidArgument for a property librdkafka refuses.
 [[nodiscard]] Result<KafkaClient> create_client(const Config& config, ClientOptions options);
 
-/// `<application id>-<instance>-0`: the producer of an instance, by which its next run ends what
-/// this one has left open. The instance is the static member's id if there is one, else
+/// `<application id>:<instance>:0`: the producer of an instance, by which its next run ends what
+/// this one has left open. Applications and instances that differ have ids that differ. The instance is the static member's id if there is one, else
 /// `instance_id`, which must differ between instances and stay the same over restarts.
 [[nodiscard]] std::string make_transactional_id(const Config& config,
                                                 const std::string& instance_id);

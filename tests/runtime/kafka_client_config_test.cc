@@ -92,10 +92,32 @@ BOOST_AUTO_TEST_CASE(each_role_has_its_properties) {
 BOOST_AUTO_TEST_CASE(a_transactional_producer_retries_fast_and_gives_up_after_ten_seconds) {
   Config config = bank();
   config.guarantee = Guarantee::kExactlyOnce;
-  auto producer = in_force(config, ClientRole::kProducer, "bank-0-0");
-  BOOST_TEST(producer["transactional.id"] == "bank-0-0");
+  auto producer = in_force(config, ClientRole::kProducer, "bank:eu:0");
+  BOOST_TEST(producer["transactional.id"] == "bank:eu:0");
   BOOST_TEST(producer["transaction.timeout.ms"] == "10000");
   BOOST_TEST(producer["retry.backoff.ms"] == "10");
+}
+
+// Two producers of one id end each other's transactions.
+BOOST_AUTO_TEST_CASE(no_two_instances_share_a_transactional_id_however_they_are_named) {
+  const auto id = [](const std::string& application, const std::string& instance) {
+    Config config = bank();
+    config.application_id = application;
+    config.group_instance_id = instance;
+    BOOST_TEST(config.problems().empty());
+    return make_transactional_id(config, "not used");
+  };
+  BOOST_TEST(id("orders", "eu-1") == "orders:eu-1:0");
+  for (const std::string between : {"-", ".", "_"}) {
+    BOOST_TEST(id("orders", "eu" + between + "1") != id("orders" + between + "eu", "1"));
+  }
+  // What separates the two cannot be a part of either.
+  Config config = bank();
+  config.application_id = "orders:eu";
+  config.group_instance_id = "eu:1";
+  BOOST_TEST(config.problems().size() == 2U);
+  // Without static membership it is the state directory's.
+  BOOST_TEST(make_transactional_id(bank(), "1f3a") == "bank:1f3a:0");
 }
 
 BOOST_AUTO_TEST_CASE(user_properties_win_over_defaults_but_not_over_ours) {
@@ -162,7 +184,7 @@ BOOST_AUTO_TEST_CASE(contradictions_are_found_when_the_client_is_made) {
   config.kafka = {{"message.timeout.ms", "60000"}, {"transaction.timeout.ms", "10000"}};
   ClientOptions options;
   options.role = ClientRole::kProducer;
-  options.transactional_id = "bank-0-0";
+  options.transactional_id = "bank:eu:0";
   auto client = create_client(config, std::move(options));
   BOOST_REQUIRE(!client);
   BOOST_TEST((client.error().code() == Code::kInvalidArgument));
