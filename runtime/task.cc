@@ -34,6 +34,17 @@ struct HandGuard {
   }
 };
 
+// What a table hands on has failed the task: thrown through the operators to the commit.
+class HandOnFailure final : public Error {
+ public:
+  explicit HandOnFailure(Status status)
+      : Error("hand_on_failure", status.message()), status_(std::move(status)) {}
+  [[nodiscard]] const Status& status() const { return status_; }
+
+ private:
+  Status status_;
+};
+
 std::optional<std::string> owned(std::optional<std::string_view> bytes) {
   return bytes ? std::optional<std::string>{*bytes} : std::nullopt;
 }
@@ -198,7 +209,7 @@ void Task::hand_on(NodeIndex node, StateCache& store, const StateEntry& entry,
                entry.present() ? std::optional<std::string_view>{value} : std::nullopt, id_text_,
                failure->operator_name, failure->message, 1, input.errors.policy(failure->kind)},
               nullptr);
-  if (!status.ok()) throw std::runtime_error(status.message());
+  if (!status.ok()) throw HandOnFailure(status);
 }
 
 std::optional<std::size_t> Task::next_input() const {
@@ -326,6 +337,9 @@ Result<std::shared_ptr<const PreparedCommit>> Task::prepare() {
     return failure.status();
   } catch (const SinkFailure& failure) {
     return failure.status();
+  } catch (const HandOnFailure& failure) {
+    return Status{failure.status().code(), "task " + id_text_ + ", handing on a table's changes: " +
+                                               failure.status().message()};
   } catch (const std::exception& error) {
     return Status::internal("task " + id_text_ + ", handing on a table's changes: " + error.what());
   } catch (...) {

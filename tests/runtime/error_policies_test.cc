@@ -463,6 +463,35 @@ BOOST_AUTO_TEST_CASE(a_tables_change_that_fails_operators_behind_it_goes_no_furt
   }
 }
 
+// The kind says what comes next: another start of the task, or the end of the App.
+BOOST_AUTO_TEST_CASE(what_fails_behind_a_table_fails_the_commit_with_its_own_kind) {
+  const auto commit_of = [](TaskHarness& task, std::size_t records) {
+    BOOST_REQUIRE(task.start().ok());
+    for (std::size_t i = 0; i < records; ++i) task.append("numbers", "a", bytes_of(1));
+    BOOST_REQUIRE(*task.process(records) == records);
+    return task.commit();
+  };
+  {
+    TaskHarness task{behind_a_table({.on_error = ErrorPolicy::kDeadLetter})};
+    task.settings.errors.dead_letter_topic = "letters";
+    task.log.create_topic("letters", 1);
+    task.sink.refuse("letters", Status::unavailable("the queue is full"));
+    const Status status = commit_of(task, 2);
+    BOOST_TEST((status.code() == Code::kUnavailable), status.to_string());
+    BOOST_TEST(contains(status.message(), "handing on a table's changes"), status.message());
+    BOOST_TEST(contains(status.message(), "letters-0"), status.message());
+    BOOST_TEST(contains(status.message(), "the queue is full"), status.message());
+  }
+  {
+    // As for a record: no restart makes it smaller.
+    TaskHarness task{behind_a_table({.on_error = ErrorPolicy::kSkip})};
+    task.settings.message_bytes_max = 10;
+    const Status status = commit_of(task, 1);
+    BOOST_TEST((status.code() == Code::kInvalidArgument), status.to_string());
+    BOOST_TEST(contains(status.message(), "on_produce_error"), status.message());
+  }
+}
+
 // --- Bounds and names ---
 
 BOOST_AUTO_TEST_CASE(a_flood_of_bad_records_is_logged_in_few_lines_and_counted) {

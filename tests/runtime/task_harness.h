@@ -66,7 +66,8 @@ inline Contents held(Engine& engine, StoreIndex store) {
   return contents;
 }
 
-/// Lets a foreign record land in a topic when the n-th record from now on is written.
+/// Lets a foreign record land in a topic when the n-th record from now on is written; refuses what
+/// is written to a topic.
 class IntrudedSink final : public Sink {
  public:
   explicit IntrudedSink(MemoryLog& log) : log_(log) {}
@@ -78,12 +79,17 @@ class IntrudedSink final : public Sink {
   }
   /// What was announced and did not come is called off.
   void call_off() { after_.reset(); }
+  void refuse(std::string topic, Status why) {
+    refused_ = std::move(topic);
+    refusal_ = std::move(why);
+  }
 
   Result<Topic> topic(const std::string& name) override { return log_.topic(name); }
   std::shared_ptr<AckTracker> new_tracker() override { return log_.new_tracker(); }
   Status produce(std::uint32_t topic, std::int32_t partition, std::optional<std::string_view> key,
                  std::optional<std::string_view> value, Timestamp timestamp, const Headers* headers,
                  AckTracker& tracker) override {
+    if (!refused_.empty() && log_.topic(refused_)->id == topic) return refusal_;
     if (after_ && *after_ == 0) {
       log_.append(where_, record_);
       after_.reset();
@@ -97,6 +103,8 @@ class IntrudedSink final : public Sink {
   std::optional<std::size_t> after_;
   TopicPartition where_;
   MemoryLog::StoredRecord record_;
+  std::string refused_;
+  Status refusal_;
 };
 
 /// One task over a log in memory, moved step by step. Every Status is the caller's to judge.
