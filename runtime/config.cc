@@ -12,6 +12,7 @@
 
 #include "runtime/config_source.h"
 #include "runtime/config_table.h"
+#include "runtime/error_rules.h"
 #include "runtime/kafka/client_config.h"
 #include "runtime/kafka/property_rules.h"
 #include "runtime/suggestion.h"
@@ -30,6 +31,17 @@ std::string origin_of(const Config& config, const std::string& key, const std::s
   const auto found = config.sources.find(key);
   if (found == config.sources.end() || found->second.value != value) return "program";
   return found->second.origin;
+}
+
+// What is in force where a setting is empty and its default is made of others; empty: nothing is.
+std::string derived(const Config& config, std::string_view key) {
+  if (key == "commit_interval_ms") {
+    return std::to_string(config.effective_commit_interval().count());
+  }
+  if (config.application_id.empty()) return {};
+  if (key == "client_id") return base_client_id(config);
+  if (key == "dead_letter_topic") return dead_letter_topic(config.application_id, {});
+  return {};
 }
 
 std::string check_label(const std::string& name) {
@@ -227,9 +239,7 @@ std::vector<ConfigEntry> Config::describe() const {
     std::string value = setting.text(*this);
     std::string origin = origin_of(*this, setting.key, value);
     if (origin == "program" && value == setting.text(defaults)) origin = "default";
-    if (value.empty() && setting.key == "commit_interval_ms") {
-      value = std::to_string(effective_commit_interval().count());
-    }
+    if (value.empty()) value = derived(*this, setting.key);
     if (setting.is_secret && !value.empty()) value = kHidden;
     entries.push_back({setting.key, std::move(value), std::move(origin)});
   }

@@ -24,10 +24,7 @@ bool has_property(ClientRole role, PropertyScope scope) {
 }
 
 std::string client_id(const Config& config, ClientRole role) {
-  const std::string base = config.client_id.empty()
-                               ? config.application_id.substr(0, kDerivedClientIdMax)
-                               : config.client_id;
-  return base + '-' + std::string{to_string(role)};
+  return base_client_id(config) + '-' + std::string{to_string(role)};
 }
 
 // What a user may change by `kafka.*`.
@@ -173,6 +170,11 @@ void KafkaContext::forget() { remember({}); }
 Status KafkaContext::last_error() const {
   const std::lock_guard lock{mutex_};
   return last_error_;
+}
+
+std::string base_client_id(const Config& config) {
+  return config.client_id.empty() ? config.application_id.substr(0, kDerivedClientIdMax)
+                                  : config.client_id;
 }
 
 std::string group_id(const Config& config, ClientRole role) {

@@ -111,10 +111,15 @@ class KafkaClient {
 [[nodiscard]] Result<KafkaClient> create_client(const Config& config, ClientOptions options);
 
 /// `<application id>:<instance>:0`: the producer of an instance, by which its next run ends what
-/// this one has left open. Applications and instances that differ have ids that differ. The instance is the static member's id if there is one, else
-/// `instance_id`, which must differ between instances and stay the same over restarts.
+/// this one has left open. Applications and instances that differ have ids that differ. The
+/// instance is the static member's id if there is one, else `instance_id`, which must differ
+/// between instances and stay the same over restarts.
 [[nodiscard]] std::string make_transactional_id(const Config& config,
                                                 const std::string& instance_id);
+
+/// `client_id`, or what is made of the application id where it is empty. Each client's is that with
+/// `-<role>` behind it.
+[[nodiscard]] std::string base_client_id(const Config& config);
 
 /// `<application id>` for the group, `<application id>.data` and `.restore` for the readers that
 /// never join.

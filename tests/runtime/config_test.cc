@@ -329,6 +329,26 @@ BOOST_AUTO_TEST_CASE(the_environment_cannot_make_librdkafka_run_code) {
   BOOST_TEST(allowed.kafka.at("sasl.kerberos.kinit.cmd") == "kinit -k");
 }
 
+BOOST_AUTO_TEST_CASE(defaults_that_are_made_of_other_settings_are_shown_as_they_are_in_force) {
+  Config config{.application_id = "bank"};
+  BOOST_TEST(entry(config, "client_id").value == "bank");
+  BOOST_TEST(entry(config, "client_id").origin == "default");
+  BOOST_TEST(entry(config, "dead_letter_topic").value == "bank-dead-letter");
+  BOOST_TEST(entry(config, "dead_letter_topic").origin == "default");
+  config.client_id = "node-1";
+  config.dead_letter_topic = "letters";
+  BOOST_TEST(entry(config, "client_id").value == "node-1");
+  BOOST_TEST(entry(config, "client_id").origin == "program");
+  BOOST_TEST(entry(config, "dead_letter_topic").value == "letters");
+  // As clients get it.
+  const Config long_id{.application_id = std::string(100, 'a')};
+  BOOST_TEST(entry(long_id, "client_id").value == std::string(64, 'a'));
+  // Nothing can be made of nothing; these have no default.
+  BOOST_TEST(entry(Config{}, "client_id").value == "");
+  BOOST_TEST(entry(Config{}, "dead_letter_topic").value == "");
+  BOOST_TEST(entry(config, "group_instance_id").value == "");
+}
+
 BOOST_AUTO_TEST_CASE(secrets_are_never_shown) {
   constexpr std::string_view kSecret = "hunter2";
   Config config{.application_id = "bank"};
