@@ -24,6 +24,13 @@ constexpr std::chrono::seconds kOutcomeTimeout{24 * 3600};
 // Calls that wait for brokers are made in steps of this, between which messages are served.
 constexpr std::chrono::milliseconds kBrokerStep{1000};
 
+// Whether a commit of the task has begun and is not known to be over. Of a task that had nothing to
+// commit there is none.
+bool commits_now(const CommitterState::Member& member) {
+  return member.phase == Phase::kPreparing || member.phase == Phase::kCommitting ||
+         member.prepared != nullptr;
+}
+
 }  // namespace
 
 Committer::Committer(caf::actor_config& config, std::shared_ptr<AppContext> app,
@@ -358,8 +365,8 @@ void Committer::drop(TaskRef task) {
 
 void Committer::failed(TaskRef task, const Status& status) {
   if (find(task) == nullptr) return;
-  state.failures->add();
   if (state.app->transactional()) return break_off(status);
+  state.failures->add();
   drop(task);
   send(state.supervisor, failed_atom::value, TaskFailure{task, status});
 }
@@ -379,6 +386,7 @@ void Committer::break_off(const Status& why) {
   const Status& cause = fatal.ok() ? why : fatal;
   std::vector<TaskFailure> writers;
   for (const auto& [id, member] : state.members) {
+    if (commits_now(member)) state.failures->add();
     // Its first commit is that of its start.
     if (member.writes) writers.push_back({member.info.task, cause, member.commits > 1, true});
   }

@@ -7,6 +7,8 @@
 #include <iostream>
 #include <random>
 
+#include "millrace/millrace.h"
+#include "tests/integration/count_app.h"
 #include "tests/integration/count_job.h"
 #include "tests/support/seed.h"
 
@@ -157,6 +159,36 @@ BOOST_AUTO_TEST_CASE(members_that_join_and_leave_under_load_cost_no_assignment) 
   }
   BOOST_TEST(occurrences(first->log(), "lost ") == 0U, *first);
   BOOST_TEST(first->stop().value_or(-1) == 0, *first);
+}
+
+// A round that is given up fails the commit of each task in it.
+BOOST_AUTO_TEST_CASE(the_commits_of_a_transaction_that_is_given_up_count_as_failed) {
+  CountJob job{2};
+  const std::string narrow = job.application + "-narrow";
+  job.kafka.create_topic(narrow, 1, {{"max.message.bytes", "1000"}});
+  Topology topology;
+  topology.stream(Topic<std::string, std::string>{job.input})
+      .to(Topic<std::string, std::string>{narrow});
+  LogLines log;
+  Config config = count_config(job, "one", log);
+  config.guarantee = Guarantee::kExactlyOnce;
+  config.kafka["compression.type"] = "none";
+  App app{topology, config};
+  app.start();
+  BOOST_REQUIRE(app.wait_for(AppState::kRunning, seconds{30}));
+  const auto count = [&](const std::string& series) {
+    return metric(app.metrics_text(), series).value_or(-1);
+  };
+  const std::string failed = "millrace_commits_total{result=\"failed\"}";
+  job.kafka.produce(job.input, {{"k", "fits"}});
+  BOOST_REQUIRE(job.wait_until_processed());
+  BOOST_TEST(count(failed) == 0);
+  // The broker refuses what the client has sent.
+  job.kafka.produce(job.input, {{"k", std::string(5'000, 'x')}});
+  BOOST_TEST(wait_until([&] { return count(failed) > 0; }, kStable), log.text());
+  BOOST_TEST(count("millrace_producer_renewals_total") > 0);
+  app.stop();
+  job.kafka.delete_topics({narrow});
 }
 
 // KS-18: a broker that dies and comes back.
