@@ -23,7 +23,8 @@ Client make_producer(const std::map<std::string, std::string>& properties,
                      void (*on_delivery)(rd_kafka_t*, const rd_kafka_message_t*, void*) = nullptr,
                      void* opaque = nullptr);
 
-/// Creates topics on a broker. Throws std::runtime_error, also for one that exists.
+/// Creates topics on a broker and waits until it tells of them, half a minute at most for each.
+/// Throws std::runtime_error, also for one that exists.
 void create_topics(const std::string& bootstrap_servers, const std::vector<std::string>& topics,
                    int partitions);
 
