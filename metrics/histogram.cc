@@ -45,8 +45,9 @@ Histogram::Snapshot Histogram::snapshot() const {
 }
 
 std::vector<double> duration_bounds() {
-  return {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-          0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10};
+  // A quantile read from a bucket is wrong by its width at most: two thirds of its lower end.
+  return {0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07,
+          0.1,    0.15,  0.2,    0.3,   0.5,   0.7,   1,     1.5,  2,     3,    5,    7,    10};
 }
 
 }  // namespace millrace::metrics

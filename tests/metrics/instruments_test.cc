@@ -92,4 +92,13 @@ BOOST_AUTO_TEST_CASE(histogram_refuses_bounds_that_do_not_ascend) {
   BOOST_CHECK_NO_THROW(Histogram{duration_bounds()});
 }
 
+BOOST_AUTO_TEST_CASE(duration_buckets_from_a_millisecond_to_ten_seconds_are_narrow) {
+  const auto bounds = duration_bounds();
+  BOOST_TEST(bounds.front() < 0.001);
+  BOOST_TEST(bounds.back() == 10.0);
+  for (std::size_t i = 1; i < bounds.size(); ++i) {
+    if (bounds[i] > 0.001) BOOST_TEST(bounds[i] / bounds[i - 1] < 1.7, bounds[i]);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

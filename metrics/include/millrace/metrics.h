@@ -92,7 +92,7 @@ class Histogram {
   std::atomic<double> sum_{0};
 };
 
-/// Bounds in seconds for whatever takes time: 100 us to 10 s, three per decade.
+/// Bounds in seconds for whatever takes time: 500 us to 10 s, six per decade, for quantiles.
 [[nodiscard]] std::vector<double> duration_bounds();
 
 namespace detail {
