@@ -5,7 +5,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -43,6 +42,8 @@ Topology make_topology(const Options& options) {
   }
   return topology;
 }
+
+constexpr const char* kCommitDuration = "millrace_commit_duration_seconds";
 
 std::int64_t commits_in(std::string_view exposition) {
   return static_cast<std::int64_t>(
@@ -126,14 +127,17 @@ Measurement run_application(const Options& options) {
   const auto begin = Steady::now();
   app.start();
   wait_for_records(app, options, quarters);
-  const auto commits = [&] { return commits_in(app.metrics_text()); };
-  const std::int64_t commits_before = commits();
+  std::string figures = app.metrics_text();
   app.stop();
   measured.wall = Steady::now() - begin;
   measured.cpu_s = cpu_seconds();
   if (app.state() != AppState::kStopped) fail("the application did not stop: " + app.error());
   measured.records = options.records;
-  measured.commits = std::max(commits_before, commits());
+  // Those of the stop too, where they are still told.
+  if (commits_in(app.metrics_text()) >= commits_in(figures)) figures = app.metrics_text();
+  measured.commits = commits_in(figures);
+  measured.commit_p50_s = histogram_quantile(figures, kCommitDuration, 0.5);
+  measured.commit_p99_s = histogram_quantile(figures, kCommitDuration, 0.99);
   measured.cpu_s_per_million_by_quarter = quarters.per_million();
   return measured;
 }

@@ -13,6 +13,7 @@ namespace millrace::bench {
 namespace {
 
 constexpr double kMillion = 1e6;
+constexpr double kMillis = 1e3;
 constexpr int kQuarters = 4;
 
 double seconds(const timeval& time) {
@@ -53,6 +54,32 @@ double metric_sum(std::string_view exposition, std::string_view name, std::strin
   return sum;
 }
 
+std::optional<double> histogram_quantile(std::string_view exposition, std::string_view name,
+                                         double q) {
+  const std::string bucket = std::string{name} + "_bucket{";
+  constexpr std::string_view kBound = "le=\"";
+  std::vector<std::pair<double, double>> cumulative;  // Upper bounds, as the exposition has them.
+  for (auto at = exposition.find(bucket); at != std::string_view::npos;
+       at = exposition.find(bucket, at + 1)) {
+    const std::string line{exposition.substr(at, exposition.find('\n', at) - at)};
+    cumulative.emplace_back(std::strtod(line.c_str() + line.find(kBound) + kBound.size(), nullptr),
+                            std::strtod(line.c_str() + line.rfind(' '), nullptr));
+  }
+  if (cumulative.empty() || cumulative.back().second == 0) return std::nullopt;
+  const double rank = q * cumulative.back().second;
+  double lower = 0;
+  double before = 0;
+  for (const auto& [upper, count] : cumulative) {
+    if (count >= rank && count > before) {
+      return std::isinf(upper) ? lower
+                               : lower + (upper - lower) * (rank - before) / (count - before);
+    }
+    lower = upper;
+    before = count;
+  }
+  return lower;
+}
+
 void Quarters::seen(std::int64_t count) {
   if (count <= last_count_) return;
   const double cpu = cpu_seconds();
@@ -85,6 +112,8 @@ std::string json_line(const Options& options, const Measurement& measured) {
       {"records_per_s", std::llround(records / std::max(measured.wall.count(), 1e-9))},
       {"rss_max_mb", rounded(rss_max_mb(), 10)},
       {"commits", measured.commits}};
+  if (measured.commit_p50_s) line["commit_p50_ms"] = rounded(*measured.commit_p50_s * kMillis, 100);
+  if (measured.commit_p99_s) line["commit_p99_ms"] = rounded(*measured.commit_p99_s * kMillis, 100);
   if (!measured.cpu_s_per_million_by_quarter.empty()) {
     line["cpu_s_per_million_by_quarter"] = measured.cpu_s_per_million_by_quarter;
   }

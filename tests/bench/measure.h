@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,11 @@ namespace millrace::bench {
 /// The sum of the samples of one metric in a Prometheus exposition whose labels contain `label`.
 [[nodiscard]] double metric_sum(std::string_view exposition, std::string_view name,
                                 std::string_view label = {});
+
+/// The quantile `q` of a histogram without labels of its own, as Prometheus' histogram_quantile:
+/// interpolated within the bucket. nullopt: it has counted nothing.
+[[nodiscard]] std::optional<double> histogram_quantile(std::string_view exposition,
+                                                       std::string_view name, double q);
 
 /// CPU time of each quarter of the records, without what came before the first of them.
 class Quarters {
@@ -43,6 +49,9 @@ struct Measurement {
   std::chrono::duration<double> wall{};
   double cpu_s = 0;
   std::int64_t commits = 0;
+  /// Seconds from the beginning of a commit to its end.
+  std::optional<double> commit_p50_s;
+  std::optional<double> commit_p99_s;
   std::vector<double> cpu_s_per_million_by_quarter;
 };
 
