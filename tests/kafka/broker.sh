@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# One real Apache Kafka broker (KRaft, broker and controller in one process) with its data in DIR.
+# A real Apache Kafka broker (KRaft, broker and controller in one process) with its data in DIR.
 #
 #   broker.sh start DIR [PORT]   start, wait until it answers, print HOST:PORT; a free port by default
 #   broker.sh stop DIR           stop cleanly and wait (SIGTERM, SIGKILL after 30 s)
@@ -16,6 +16,9 @@
 # KAFKA_SETTINGS more lines for server.properties, KAFKA_LOG_LEVEL (default warn) that of the log.
 # KAFKA_PROXY_PORT adds a second listener, whose clients are sent to that port of 127.0.0.1: a proxy
 # there sees everything they say, while HOST:PORT remains a direct way.
+# KAFKA_NODE=N makes it the N-th (from 1 on) of several, which share KAFKA_CLUSTER_ID (22 characters,
+# base64url of 16 bytes) and KAFKA_CONTROLLERS, the ports of all their controllers with commas between
+# them. They are started at the same time: none answers before most of them are there.
 # Only the process named in broker.pid is ever signalled.
 set -euo pipefail
 
@@ -62,16 +65,18 @@ proxied() { sed -n 's|^listeners=.*PROXIED://\([^,]*\).*|\1|p' "$dir/server.prop
 # Settings for one small node: every internal topic has one replica, few partitions, and groups form
 # without the usual wait.
 write_properties() {  # PORT CONTROLLER_PORT PROXIED_PORT
-  local proxied='' advertised=''
+  local proxied='' advertised='' voters='' i node=${KAFKA_NODE:-1} controllers
+  IFS=, read -r -a controllers <<<"${KAFKA_CONTROLLERS:-$2}"
+  for i in "${!controllers[@]}"; do voters+=,$((i + 1))@127.0.0.1:${controllers[i]}; done
   if [ -n "${KAFKA_PROXY_PORT:-}" ]; then
     proxied=,PROXIED://127.0.0.1:$3 advertised=,PROXIED://127.0.0.1:$KAFKA_PROXY_PORT
   fi
   cat >"$dir/server.properties" <<EOF
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$2
+node.id=$node
+controller.quorum.voters=${voters#,}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:$1,CONTROLLER://127.0.0.1:$2$proxied
+listeners=PLAINTEXT://127.0.0.1:$1,CONTROLLER://127.0.0.1:${controllers[node - 1]}$proxied
 advertised.listeners=PLAINTEXT://127.0.0.1:$1$advertised
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
@@ -105,7 +110,7 @@ start() {  # [PORT]
   if [ ! -f "$dir/server.properties" ]; then
     read -r -a ports <<<"$(free_ports 3)"
     write_properties "${1:-${ports[0]}}" "${ports[1]}" "${ports[2]}"
-    (java_kafka kafka.tools.StorageTool format -t "$(cluster_id)" -c "$dir/server.properties") \
+    (java_kafka kafka.tools.StorageTool format -t "${KAFKA_CLUSTER_ID:-$(cluster_id)}" -c "$dir/server.properties") \
       >"$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; fail "could not format $dir/data"; }
   fi
   # Its own session: a Ctrl-C at the terminal is for the tests, which then stop the broker themselves.
@@ -143,7 +148,7 @@ signal_and_wait() {  # SIGNAL
   rm -f "$dir/broker.pid"
 }
 
-usage() { sed -n '5,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '5,23s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 case "${1:-}" in -h | --help | '') usage; [ -n "${1:-}" ]; exit ;; esac
 [ $# -ge 2 ] || { usage >&2; exit 2; }

@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::chrono::seconds kTimeout{30};
 constexpr int kTimeoutMs = 30'000;
+// A leader that is gone does not answer, and is asked for as long as nobody looks for the new one.
+constexpr int kLeaderTimeoutMs = 3'000;
 // Writing goes on when a broker that was killed is back.
 constexpr int kFlushTimeoutMs = 120'000;
 constexpr std::size_t kBatch = 4096;
@@ -123,8 +125,9 @@ KafkaClientForTests::KafkaClientForTests(std::string address) : address_(std::mo
 }
 
 void KafkaClientForTests::create_topic(const std::string& topic, std::int32_t partitions,
-                                       const std::map<std::string, std::string>& configs) {
-  const auto created = admin_->create_topic({topic, partitions, 1, configs}, kTimeout);
+                                       const std::map<std::string, std::string>& configs,
+                                       std::int32_t replication) {
+  const auto created = admin_->create_topic({topic, partitions, replication, configs}, kTimeout);
   if (!created) fail(created.error().to_string());
   if (!wait_until([&] { return this->partitions(topic) == partitions; }, kTimeout))
     fail(topic + " does not appear");
@@ -183,6 +186,31 @@ std::int32_t KafkaClientForTests::partitions(const std::string& topic) {
   const auto count = admin_->partition_count(topic, kTimeout);
   if (!count) fail(count.error().to_string());
   return count->value_or(0);
+}
+
+std::vector<PartitionPlace> KafkaClientForTests::places(const std::string& topic) {
+  return places(topic, producer());
+}
+
+std::vector<PartitionPlace> KafkaClientForTests::places(const std::string& topic,
+                                                        rd_kafka_t* client) {
+  const TopicPtr handle{rd_kafka_topic_new(client, topic.c_str(), nullptr)};
+  const rd_kafka_metadata_t* raw = nullptr;
+  if (rd_kafka_metadata(client, 0, handle.get(), &raw, kTimeoutMs) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return {};
+  }
+  const MetadataPtr metadata{raw};
+  std::vector<PartitionPlace> places;
+  const auto& found = metadata->topics[0];
+  for (int i = 0; i < found.partition_cnt; ++i) {
+    const auto& from = found.partitions[i];
+    if (const auto at = static_cast<std::size_t>(from.id); places.size() <= at)
+      places.resize(at + 1);
+    places[static_cast<std::size_t>(from.id)] = {from.leader,
+                                                 {from.replicas, from.replicas + from.replica_cnt},
+                                                 {from.isrs, from.isrs + from.isr_cnt}};
+  }
+  return places;
 }
 
 rd_kafka_t* KafkaClientForTests::producer() {
@@ -273,8 +301,11 @@ std::vector<PartitionEnds> KafkaClientForTests::ends(const std::string& topic, r
   std::vector<PartitionEnds> ends(static_cast<std::size_t>(partitions(topic)));
   for (std::size_t i = 0; i < ends.size(); ++i) {
     answered("ends of " + topic, [&] {
-      return rd_kafka_query_watermark_offsets(client, topic.c_str(), static_cast<std::int32_t>(i),
-                                              &ends[i].low, &ends[i].high, kTimeoutMs);
+      const auto error =
+          rd_kafka_query_watermark_offsets(client, topic.c_str(), static_cast<std::int32_t>(i),
+                                           &ends[i].low, &ends[i].high, kLeaderTimeoutMs);
+      if (error != RD_KAFKA_RESP_ERR_NO_ERROR) static_cast<void>(places(topic, client));
+      return error;
     });
   }
   return ends;

@@ -43,6 +43,13 @@ struct PartitionEnds {
   std::int64_t high = 0;
 };
 
+/// Where a partition is: numbers of brokers.
+struct PartitionPlace {
+  std::int32_t leader = -1;  ///< -1: there is none.
+  std::vector<std::int32_t> replicas;
+  std::vector<std::int32_t> in_sync;
+};
+
 struct GroupOffset {
   std::optional<std::int64_t> offset;
   std::string metadata;
@@ -57,8 +64,10 @@ class KafkaClientForTests {
   [[nodiscard]] const std::string& address() const { return address_; }
   [[nodiscard]] TopicAdmin& admin() { return *admin_; }
 
+  /// `replication`: copies of each partition, -1: as many as the broker makes by default.
   void create_topic(const std::string& topic, std::int32_t partitions,
-                    const std::map<std::string, std::string>& configs = {});
+                    const std::map<std::string, std::string>& configs = {},
+                    std::int32_t replication = -1);
   /// Also those that are not there.
   void delete_topics(const std::vector<std::string>& topics);
   /// Deletes all records that are there, as retention would.
@@ -68,6 +77,9 @@ class KafkaClientForTests {
   [[nodiscard]] std::map<std::string, std::string> configs(const std::string& topic);
   /// 0: there is no such topic.
   [[nodiscard]] std::int32_t partitions(const std::string& topic);
+
+  /// By partition; empty: there is no such topic, or nobody to say.
+  [[nodiscard]] std::vector<PartitionPlace> places(const std::string& topic);
 
   /// Returns when all are acknowledged.
   void produce(const std::string& topic, const std::vector<NewRecord>& records);
@@ -98,6 +110,7 @@ class KafkaClientForTests {
  private:
   rd_kafka_t* producer();
   std::vector<PartitionEnds> ends(const std::string& topic, rd_kafka_t* client);
+  std::vector<PartitionPlace> places(const std::string& topic, rd_kafka_t* client);
   void administer(
       const std::string& what, rd_kafka_admin_op_t operation,
       const std::function<void(const rd_kafka_AdminOptions_t*, rd_kafka_queue_t*)>& ask);

@@ -159,8 +159,12 @@ HttpClient::Answer Process::get(const std::string& target) {
   }
 }
 
-OwnBroker::OwnBroker(const std::string& settings, std::uint16_t proxy_port)
-    : settings_(settings), proxy_port_(proxy_port) {
+OwnBroker::OwnBroker(const std::string& settings, std::uint16_t proxy_port,
+                     const Environment& environment) {
+  Environment all{{"KAFKA_HEAP", "400m"}, {"KAFKA_SETTINGS", settings}};
+  if (proxy_port != 0) all["KAFKA_PROXY_PORT"] = std::to_string(proxy_port);
+  for (const auto& [name, value] : environment) all[name] = value;
+  for (const auto& [name, value] : all) environment_ += name + "='" + value + "' ";
   run("start");
 }
 
@@ -176,9 +180,8 @@ std::string OwnBroker::run(const std::string& verb) {
   const std::string command = std::string{MILLRACE_SOURCE_DIR "/tests/kafka/broker.sh "} + verb +
                               " " + (folder_.path() / "kafka").string();
   const auto close = [](FILE* pipe) { ::pclose(pipe); };
-  std::string environment = "KAFKA_HEAP=400m KAFKA_SETTINGS='" + settings_ + "' ";
-  if (proxy_port_ != 0) environment += "KAFKA_PROXY_PORT=" + std::to_string(proxy_port_) + " ";
-  std::unique_ptr<FILE, decltype(close)> pipe{::popen((environment + command).c_str(), "r"), close};
+  std::unique_ptr<FILE, decltype(close)> pipe{::popen((environment_ + command).c_str(), "r"),
+                                              close};
   char line[256] = {};
   std::string output;
   while (pipe != nullptr && std::fgets(line, sizeof line, pipe.get()) != nullptr) output += line;

@@ -87,7 +87,9 @@ class OwnBroker {
  public:
   /// `settings`: more lines for its server.properties. With a `proxy_port` it has a second
   /// listener, `proxied()`, whose clients are sent to that port of 127.0.0.1.
-  explicit OwnBroker(const std::string& settings = {}, std::uint16_t proxy_port = 0);
+  /// `environment`: more of what broker.sh understands.
+  explicit OwnBroker(const std::string& settings = {}, std::uint16_t proxy_port = 0,
+                     const Environment& environment = {});
   ~OwnBroker();
   OwnBroker(const OwnBroker&) = delete;
   OwnBroker& operator=(const OwnBroker&) = delete;
@@ -101,8 +103,7 @@ class OwnBroker {
 
  private:
   TemporaryFolder folder_;
-  std::string settings_;
-  std::uint16_t proxy_port_;
+  std::string environment_;  // As a shell takes it.
   std::string address_;
 };
 
