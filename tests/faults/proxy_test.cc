@@ -251,14 +251,16 @@ BOOST_AUTO_TEST_CASE(a_black_hole_takes_all_and_gives_it_back_when_it_ends) {
 
 BOOST_AUTO_TEST_CASE(refused_connections_are_accepted_again_on_the_same_port) {
   auto open = connect();
+  open.write(request(Api::kMetadata, 1));
+  BOOST_TEST((open.read() == response(1)));  // Now the proxy has it, not only the kernel.
   proxy.refuse(true);
   BOOST_CHECK_THROW(connect(), boost::system::system_error);
-  open.write(request(Api::kMetadata, 1));
-  BOOST_TEST((open.read() == response(1)));
+  open.write(request(Api::kMetadata, 2));
+  BOOST_TEST((open.read() == response(2)));
   proxy.refuse(false);
   auto line = connect();
-  line.write(request(Api::kMetadata, 2));
-  BOOST_TEST((line.read() == response(2)));
+  line.write(request(Api::kMetadata, 3));
+  BOOST_TEST((line.read() == response(3)));
   proxy.cut_all();
   BOOST_TEST(!line.read().has_value());
   BOOST_TEST(!open.read().has_value());
