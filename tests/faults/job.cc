@@ -171,6 +171,7 @@ void Job::await_running(int worker) {
   require(process(worker).wait_for_log("-> RUNNING", kStartMax), "I9",
           "worker " + std::to_string(worker) + " did not come to RUNNING in " +
               std::to_string(kStartMax.count()) + " s: " + tail(process(worker).log()));
+  go_on_only_if_sound();
 }
 
 void Job::kill(int worker) {
@@ -178,6 +179,7 @@ void Job::kill(int worker) {
   if (!workers_.contains(worker)) return;
   fault("kill -9 worker " + std::to_string(worker));
   process(worker).kill();
+  check_state_kept(worker);
   workers_.erase(worker);
 }
 
@@ -202,6 +204,7 @@ void Job::stop(int worker) {
           "worker " + std::to_string(worker) + " was told to stop and " +
               (code ? "ended with " + std::to_string(*code) : "did not end") + ": " +
               tail(process(worker).log()));
+  check_state_kept(worker);
   workers_.erase(worker);
 }
 
@@ -220,6 +223,7 @@ void Job::expect_end(int worker, int code, const std::string& text) {
   require(log_text.find(text) != std::string::npos, "I12",
           "worker " + std::to_string(worker) + " ended without saying '" + text +
               "': " + tail(log_text));
+  check_state_kept(worker);
   workers_.erase(worker);
 }
 
@@ -261,6 +265,7 @@ void Job::require_progress(seconds bound) {
   require(reached, "I9",
           "not committed " + std::to_string(bound.count()) + " s after the fault:" + behind);
   check_alive();
+  go_on_only_if_sound();
 }
 
 void Job::check() {
@@ -269,6 +274,11 @@ void Job::check() {
       " records: " + std::to_string(result.violations.size()) + " violations");
   for (const auto& violation : result.violations)
     require(false, violation.invariant, violation.what);
+  go_on_only_if_sound();
+}
+
+void Job::go_on_only_if_sound() const {
+  if (!violations_.empty()) throw Broken{};
 }
 
 void Job::stop_traffic() {
@@ -316,6 +326,18 @@ void Job::require_no_open_transaction() {
             topic + " has an open transaction after " + std::to_string(kTransactionMax.count()) +
                 " s without input");
   }
+}
+
+// A crash alone never costs the state on a disk: nothing is there that the commit points do not
+// cover. An engine whose content went ahead of its commit would be, and is only rebuilt.
+void Job::check_state_kept(int worker) {
+  const auto text = process(worker).log();
+  const auto at = text.find("is rebuilt from the changelog");
+  if (may_go_back_ || at == std::string::npos) return;
+  const auto line = text.rfind('\n', at) + 1;
+  require(false, "I13",
+          "worker " + std::to_string(worker) +
+              " has given up its state: " + text.substr(line, text.find('\n', at) - line));
 }
 
 // Nobody ends by himself, with one exception: a static member whose session has timed out may be

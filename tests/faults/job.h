@@ -65,6 +65,9 @@ class OffsetWatch {
 /// and what was found wrong with it. What a scenario drives.
 class Job {
  public:
+  /// Thrown by checks once something is wrong: what comes after would only repeat it.
+  struct Broken {};
+
   struct Options {
     std::string scenario;
     std::string workload = "count";
@@ -99,7 +102,7 @@ class Job {
   /// It was armed with a kill point and is to end there.
   void expect_killed(int worker);
 
-  // --- Faults and what must hold. ---
+  // --- Faults and what must hold. What waits or checks throws Broken when something is wrong. ---
 
   /// Counts and logs a fault of the scenario itself; the proxy counts its own.
   void fault(const std::string& what);
@@ -113,8 +116,7 @@ class Job {
   void log(const std::string& line);
   /// Lets a fault last.
   void last_for(std::chrono::milliseconds time);
-  /// I4 without "never back": an early copy of a commit may land after the next (durability.md,
-  /// unknown outcome).
+  /// I4 and I13 with what README.md allows: an early copy of a commit may land after the next.
   void offsets_may_go_back() { may_go_back_ = true; }
   void stop_traffic();
 
@@ -143,6 +145,8 @@ class Job {
   };
 
   void check_alive();
+  void check_state_kept(int worker);
+  void go_on_only_if_sound() const;
   void require_no_open_transaction();
 
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();

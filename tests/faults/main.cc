@@ -81,6 +81,8 @@ class Runner {
       Job job{*cluster_, options};
       try {
         scenario.run(job);
+      } catch (const Job::Broken&) {
+        // It has said why.
       } catch (const std::exception& error) {
         job.require(false, "harness", error.what());
       }

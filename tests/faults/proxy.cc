@@ -181,10 +181,11 @@ struct FaultProxy::State {
   }
 
   // The rule that strikes this request, if one does.
-  std::optional<Rule> decide(Api api) {
+  std::optional<Rule> decide(Api api, const std::string& frame) {
     for (auto& active : rules) {
       const Rule& rule = active.rule;
       if (rule.api ? *rule.api != api : api == Api::kApiVersions) continue;
+      if (frame.find(rule.mentions) == std::string::npos) continue;
       if (++active.seen <= rule.after || active.done >= rule.times) continue;
       if (rule.probability < 1 &&
           std::uniform_real_distribution<double>{}(random) >= rule.probability) {
@@ -341,7 +342,7 @@ class FaultProxy::Connection : public std::enable_shared_from_this<Connection> {
     const auto api = static_cast<Api>(big_endian_32(frame.data() + kSizeBytes) >> 16U);
     const auto correlation = big_endian_32(frame.data() + kSizeBytes + 4);
     if (const auto place = static_cast<std::size_t>(api); place < kApis) ++state_.requests[place];
-    const auto rule = state_.decide(api);
+    const auto rule = state_.decide(api, frame);
     if (!rule) return push(up_, std::move(frame), Ms{0});
     switch (rule->harm) {
       case Harm::kDropRequest:

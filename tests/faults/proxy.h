@@ -58,6 +58,8 @@ struct Rule {
   int after = 0;  // As many matching requests pass first.
   int times = std::numeric_limits<int>::max();
   std::chrono::milliseconds delay{0};
+  /// Only requests with these bytes in them, such as a part of a topic's name.
+  std::string mentions = {};
 };
 
 /// Slow lines: applies to both directions of every connection.

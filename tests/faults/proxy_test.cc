@@ -178,6 +178,18 @@ BOOST_AUTO_TEST_CASE(a_dropped_request_never_reaches_the_broker) {
   BOOST_TEST(log.at(0) == "fault 1: Heartbeat: request dropped");
 }
 
+BOOST_AUTO_TEST_CASE(a_rule_that_names_bytes_strikes_only_requests_with_them) {
+  proxy.add({.api = Api::kProduce, .harm = Harm::kDropRequest, .mentions = "-changelog"});
+  auto line = connect();
+  line.write(request(Api::kProduce, 1, "app-out"));
+  line.write(request(Api::kProduce, 2, "app-counts-changelog"));
+  line.write(request(Api::kProduce, 3, ""));
+  BOOST_TEST((line.read() == response(1, "app-out")));
+  BOOST_TEST((line.read() == response(3, "")));
+  BOOST_TEST((server.seen() == Seen{1, 3}));
+  BOOST_TEST(proxy.injected() == 1);
+}
+
 BOOST_AUTO_TEST_CASE(a_dropped_response_belongs_to_a_request_that_was_served) {
   proxy.add({Api::kEndTxn, Harm::kDropResponse});
   auto line = connect();

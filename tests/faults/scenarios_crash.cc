@@ -76,6 +76,28 @@ void kill_points(Job& job) {
   job.finish();
 }
 
+// F1: workers die while the broker lacks what they have written to the changelogs, though all else
+// has got there: nothing that rests on it may be committed.
+void changes_lost(Job& job) {
+  constexpr int kRounds = 2;
+  auto& proxy = job.cluster().proxy;
+  start_all(job, 2);
+  for (int i = 0; i < kRounds; ++i) {
+    proxy.add({.api = Api::kProduce,
+               .harm = Harm::kDropRequest,
+               .after = job.random(4),
+               .mentions = "-changelog"});
+    job.last_for(milliseconds{500 + job.random(1'000)});
+    for (const int worker : {1, 2}) job.kill(worker);
+    proxy.heal();
+    if (job.random(2) == 0) job.wipe(1 + job.random(2));
+    job.check();
+    for (const int worker : {1, 2}) job.start(worker);
+    job.require_progress();
+  }
+  job.finish();
+}
+
 // F3 at its worst moments: a worker stops between two steps of a commit, others take over and
 // commit, and it goes on with the next step.
 void zombie_at(Job& job, const std::string& point) {
@@ -130,6 +152,7 @@ std::vector<Scenario> crash_scenarios() {
   return {
       {"f1-random-kills", true, "", random_kills},
       {"f1-kill-points", true, "", kill_points},
+      {"f1-changes-lost", true, "", changes_lost},
       {"f2-all-killed", true, "", all_killed},
       {"f3-zombie", true, "", [](Job& job) { frozen_for(job, kPastSession); }},
       {"f3-zombie-before-produce", false, "", [](Job& job) { zombie_at(job, "before_produce"); }},
