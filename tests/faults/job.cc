@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/faults/job.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
@@ -109,15 +110,47 @@ Job::Job(Cluster& cluster, Options options)
       application_(unique_name("faults")),
       workload_(make_workload(options_.workload, application_)),
       random_(options_.seed),
-      kafka_(cluster.broker.address()),
-      proxy_faults_before_(cluster.proxy.injected()) {
-  for (const auto& topic : workload_.topics) kafka_.create_topic(topic, options_.partitions);
+      kafka_(cluster.direct_addresses()),
+      proxy_faults_before_(cluster.injected()) {
+  create_topics();
   traffic_ = std::make_unique<Traffic>(kafka_.address(), workload_, options_.seed,
                                        options_.records_per_second);
   std::vector<std::string> inputs;
   for (const auto& stage : workload_.stages)
     inputs.insert(inputs.end(), stage.inputs.begin(), stage.inputs.end());
   watch_ = std::make_unique<OffsetWatch>(kafka_.address(), application_, inputs);
+}
+
+void Job::create_topics() {
+  const std::map<std::string, std::string> risk{{"min.insync.replicas", "1"},
+                                                {"unclean.leader.election.enable", "true"}};
+  for (const auto& topic : workload_.topics) {
+    const auto& sources = workload_.sources;
+    const bool fragile = options_.fragile == Fragile::kSources &&
+                         std::find(sources.begin(), sources.end(), topic) != sources.end();
+    if (fragile) {
+      kafka_.create_topic(topic, options_.partitions, risk, 2);
+    } else {
+      kafka_.create_topic(topic, options_.partitions);
+    }
+  }
+  if (options_.fragile == Fragile::kChangelogs) {
+    auto compacted = risk;
+    compacted["cleanup.policy"] = "compact";
+    for (const auto& stage : workload_.stages)
+      kafka_.create_topic(stage.changelog, options_.partitions, compacted, 2);
+  }
+  // Brokers learn of a topic one after the other. A new client asks the one that it was given.
+  for (int number = 1; number <= cluster_.brokers(); ++number) {
+    for (const auto& topic : workload_.topics) {
+      const auto known = [&] {
+        KafkaClientForTests one{cluster_.broker(number).address()};
+        return one.partitions(topic) == options_.partitions;
+      };
+      if (!wait_until(known, kStartMax))
+        throw std::runtime_error("broker " + std::to_string(number) + " does not know " + topic);
+    }
+  }
 }
 
 Job::~Job() {
@@ -142,7 +175,7 @@ Process& Job::start(int worker, const Environment& settings) {
   const std::string name = "worker-" + std::to_string(worker);
   Environment environment{{"WORKLOAD", workload_.name},
                           {"MILLRACE_APPLICATION_ID", application_},
-                          {"MILLRACE_BOOTSTRAP_SERVERS", cluster_.proxy.address()},
+                          {"MILLRACE_BOOTSTRAP_SERVERS", cluster_.proxied_addresses()},
                           {"MILLRACE_STATE_DIR", state_dir(worker).string()},
                           {"MILLRACE_GROUP_INSTANCE_ID", name},
                           {"MILLRACE_GUARANTEE", to_string(options_.guarantee)},
@@ -286,6 +319,16 @@ void Job::stop_traffic() {
   log(std::to_string(traffic_->records()) + " records written");
 }
 
+void Job::burst(int records) {
+  std::map<std::string, std::vector<NewRecord>> batches;
+  for (int i = 0; i < records; ++i) {
+    auto [topic, record] = workload_.next(random_);
+    batches[topic].push_back(std::move(record));
+  }
+  for (const auto& [topic, batch] : batches) kafka_.produce(topic, batch);
+  log("a burst of " + std::to_string(records) + " records");
+}
+
 void Job::finish(seconds bound) {
   stop_traffic();
   require(wait_until(
@@ -383,7 +426,7 @@ void Job::last_for(milliseconds time) { let_pass(time); }
 int Job::random(int end) { return std::uniform_int_distribution{0, end - 1}(random_); }
 
 std::uint64_t Job::faults() const {
-  return own_faults_ + cluster_.proxy.injected() - proxy_faults_before_;
+  return own_faults_ + cluster_.injected() - proxy_faults_before_;
 }
 
 }  // namespace millrace::testing

@@ -68,6 +68,10 @@ class Job {
   /// Thrown by checks once something is wrong: what comes after would only repeat it.
   struct Broken {};
 
+  /// Topics whose newest records may be lost, where there are several brokers: two copies, one of
+  /// them is enough, and one that lacks records may become the leader.
+  enum class Fragile : std::uint8_t { kNone, kSources, kChangelogs };
+
   struct Options {
     std::string scenario;
     std::string workload = "count";
@@ -75,6 +79,7 @@ class Job {
     Guarantee guarantee = Guarantee::kAtLeastOnce;
     int partitions = 6;
     int records_per_second = 2'000;
+    Fragile fragile = Fragile::kNone;
     Environment settings = {};  ///< For every worker.
   };
   Job(Cluster& cluster, Options options);
@@ -119,6 +124,8 @@ class Job {
   /// I4 and I13 with what README.md allows: an early copy of a commit may land after the next.
   void offsets_may_go_back() { may_go_back_ = true; }
   void stop_traffic();
+  /// Writes so many records at once, beside the traffic.
+  void burst(int records);
 
   [[nodiscard]] Cluster& cluster() { return cluster_; }
   [[nodiscard]] KafkaClientForTests& kafka() { return kafka_; }
@@ -146,6 +153,7 @@ class Job {
 
   void check_alive();
   void check_state_kept(int worker);
+  void create_topics();
   void go_on_only_if_sound() const;
   void require_no_open_transaction();
 

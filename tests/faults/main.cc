@@ -20,7 +20,7 @@ struct Arguments {
   std::string profile = "short";
   std::optional<std::uint64_t> seed;
   int minutes = 60;
-  std::string guarantee = "at_least_once";
+  std::optional<std::string> guarantee;
   bool list = false;
 };
 
@@ -35,8 +35,8 @@ struct Balance {
 
 std::vector<Scenario> all_scenarios() {
   std::vector<Scenario> all;
-  for (auto part : {crash_scenarios, membership_scenarios, broker_scenarios, network_scenarios,
-                    input_scenarios}) {
+  for (auto part : {crash_scenarios, membership_scenarios, broker_scenarios, replica_scenarios,
+                    network_scenarios, input_scenarios}) {
     for (auto& scenario : part()) all.push_back(std::move(scenario));
   }
   return all;
@@ -55,29 +55,36 @@ std::string keep_logs(const Job& job, const std::string& name) {
   return kept.string();
 }
 
-/// Runs scenarios one after the other on one broker; a new one after a failure.
+/// Runs scenarios one after the other on the same brokers; on new ones after a failure, where
+/// another number is asked for, and from time to time, so that a long run does not fill the disk.
 class Runner {
  public:
-  Runner(Guarantee guarantee, std::uint64_t seed) : guarantee_(guarantee), seed_(seed) {}
+  explicit Runner(std::uint64_t seed) : seed_(seed) {}
 
-  void run(const Scenario& scenario, std::uint64_t seed) {
+  void run(const Scenario& scenario, Guarantee guarantee, std::uint64_t seed) {
     const auto began = Clock::now();
     std::mt19937_64 random{seed};
     Job::Options options;
     options.scenario = scenario.name;
     options.seed = seed;
-    options.guarantee = guarantee_;
+    options.guarantee = guarantee;
+    options.fragile = scenario.fragile;
     constexpr std::array kWorkloads{"count", "pairs", "transfers"};
     options.workload = scenario.workload.empty() ? kWorkloads.at(random() % 3) : scenario.workload;
     std::cerr << scenario.name << ": seed " << seed << ", workload " << options.workload << ", "
-              << to_string(guarantee_) << std::endl;
+              << to_string(guarantee) << std::endl;
     std::vector<Violation> violations;
     std::string logs;
     try {
+      if (cluster_ && (cluster_->brokers() != scenario.brokers || served_ == kServedMax))
+        cluster_.reset();
       if (!cluster_) {
         cluster_ = std::make_unique<Cluster>(
-            seed_, [](const std::string& line) { std::cerr << "  " + line + "\n"; });
+            seed_, [](const std::string& line) { std::cerr << "  " + line + "\n"; },
+            scenario.brokers);
+        served_ = 0;
       }
+      ++served_;
       Job job{*cluster_, options};
       try {
         scenario.run(job);
@@ -86,7 +93,7 @@ class Runner {
       } catch (const std::exception& error) {
         job.require(false, "harness", error.what());
       }
-      cluster_->proxy.heal();
+      cluster_->heal();
       violations = job.violations();
       balance.faults += job.faults();
       balance.records += job.records();
@@ -96,15 +103,16 @@ class Runner {
       violations.push_back({"harness", error.what()});
     }
     const auto seconds = std::chrono::duration<double>(Clock::now() - began).count();
-    std::printf("%s %-28s seed %llu  (%.0f s)\n", violations.empty() ? "passed" : "FAILED",
-                scenario.name.c_str(), static_cast<unsigned long long>(seed), seconds);
+    std::printf("%s %-28s %s seed %llu  (%.0f s)\n", violations.empty() ? "passed" : "FAILED",
+                scenario.name.c_str(), to_string(guarantee).c_str(),
+                static_cast<unsigned long long>(seed), seconds);
     for (const auto& violation : violations)
       std::printf("  %s: %s\n", violation.invariant.c_str(), violation.what.c_str());
     if (!violations.empty()) {
       if (!logs.empty()) std::printf("  logs of the workers: %s\n", logs.c_str());
       std::printf("  again: ./dev test faults --profile %s --seed %llu --guarantee %s\n",
                   scenario.name.c_str(), static_cast<unsigned long long>(seed),
-                  to_string(guarantee_).c_str());
+                  to_string(guarantee).c_str());
       cluster_.reset();
     }
     std::fflush(stdout);
@@ -115,10 +123,29 @@ class Runner {
   Balance balance;
 
  private:
-  const Guarantee guarantee_;
+  static constexpr int kServedMax = 20;
+
   const std::uint64_t seed_;
   std::unique_ptr<Cluster> cluster_;
+  int served_ = 0;  // Scenarios that the cluster has seen.
 };
+
+/// Every scenario under every guarantee in an order of the seed, again and again.
+void run_nightly(Runner& runner, const std::vector<Scenario>& scenarios,
+                 const std::vector<Guarantee>& guarantees, std::uint64_t seed,
+                 std::chrono::minutes time) {
+  std::vector<std::pair<const Scenario*, Guarantee>> all;
+  for (const auto& scenario : scenarios) {
+    for (const auto guarantee : guarantees) all.emplace_back(&scenario, guarantee);
+  }
+  std::mt19937_64 random{seed};
+  const auto end = Clock::now() + time;
+  for (std::size_t next = 0; Clock::now() < end; ++next) {
+    if (next % all.size() == 0) std::shuffle(all.begin(), all.end(), random);
+    const auto& [scenario, guarantee] = all[next % all.size()];
+    runner.run(*scenario, guarantee, seed + next);
+  }
+}
 
 int run(const Arguments& arguments) {
   const auto scenarios = all_scenarios();
@@ -130,18 +157,16 @@ int run(const Arguments& arguments) {
   const auto seed = arguments.seed.value_or(std::random_device{}());
   std::vector<Guarantee> guarantees;
   for (const auto guarantee : {Guarantee::kAtLeastOnce, Guarantee::kExactlyOnce}) {
-    if (arguments.guarantee == to_string(guarantee)) guarantees.push_back(guarantee);
+    if (arguments.guarantee.value_or(to_string(guarantee)) == to_string(guarantee))
+      guarantees.push_back(guarantee);
   }
-  Runner runner{guarantees.front(), seed};
+  Runner runner{seed};
   if (arguments.profile == "nightly") {
-    std::mt19937_64 random{seed};
-    const auto end = Clock::now() + std::chrono::minutes{arguments.minutes};
-    for (auto next = seed; Clock::now() < end; ++next)
-      runner.run(scenarios[random() % scenarios.size()], next);
+    run_nightly(runner, scenarios, guarantees, seed, std::chrono::minutes{arguments.minutes});
   } else {
     for (const auto& scenario : scenarios) {
       if (arguments.profile == scenario.name || (arguments.profile == "short" && scenario.in_short))
-        runner.run(scenario, seed);
+        runner.run(scenario, guarantees.front(), seed);
     }
   }
   const auto& balance = runner.balance;
@@ -173,9 +198,9 @@ int main(int argc, char** argv) {
   app.add_option("--minutes", arguments.minutes, "How long nightly goes on")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--guarantee", arguments.guarantee, "at_least_once or exactly_once")
-      ->check(CLI::IsMember({"at_least_once", "exactly_once"}))
-      ->capture_default_str();
+  app.add_option("--guarantee", arguments.guarantee,
+                 "at_least_once or exactly_once; by default nightly takes both, others the first")
+      ->check(CLI::IsMember({"at_least_once", "exactly_once"}));
   app.add_flag("--list", arguments.list, "Names the scenarios");
   CLI11_PARSE(app, argc, argv);
   return millrace::testing::run(arguments);

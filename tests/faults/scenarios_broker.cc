@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// faults.md F7, F8, F13: the broker goes away, or its topics are not what they were.
+// README.md F7, F8, F13: the broker goes away, or its topics are not what they were.
 #include "tests/faults/scenario.h"
 
 namespace millrace::testing {
@@ -17,12 +17,12 @@ const Environment kCurious{{"MILLRACE_KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS",
 
 void broker(Job& job, const std::string& verb) {
   job.fault("broker: " + verb);
-  job.cluster().broker.run(verb);
+  job.cluster().broker().run(verb);
 }
 
 void broker_back(Job& job) {
   job.log("broker: start");
-  job.cluster().broker.run("start");
+  job.cluster().broker().run("start");
 }
 
 // F7: `verb` in mid-run.

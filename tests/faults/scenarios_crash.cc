@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// faults.md F1 to F4: processes that end without warning, or stand still for too long.
+// README.md F1 to F4: processes that end without warning, or stand still for too long.
 #include <string>
 #include <vector>
 
@@ -80,7 +80,7 @@ void kill_points(Job& job) {
 // has got there: nothing that rests on it may be committed.
 void changes_lost(Job& job) {
   constexpr int kRounds = 2;
-  auto& proxy = job.cluster().proxy;
+  auto& proxy = job.cluster().proxy();
   start_all(job, 2);
   for (int i = 0; i < kRounds; ++i) {
     proxy.add({.api = Api::kProduce,

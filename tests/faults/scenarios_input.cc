@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// faults.md F20, F22: clocks that jump, and records that are not what one expects.
+// README.md F20, F22: clocks that jump, and records that are not what one expects.
 #include <cstdint>
 #include <fstream>
 

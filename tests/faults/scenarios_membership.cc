@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// faults.md F5, F6, F11, F18: who is a member of the group, and who may be.
+// README.md F5, F6, F11, F18: who is a member of the group, and who may be.
 #include "tests/faults/scenario.h"
 
 namespace millrace::testing {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// faults.md F9, F10: what the network does to connections, and to single requests.
+// README.md F9, F10: what the network does to connections, and to single requests.
 #include "tests/faults/scenario.h"
 
 namespace millrace::testing {
@@ -22,15 +22,15 @@ void start_two(Job& job) {
 // After a fault of the lines has lasted: it ends, and all goes on.
 void endure(Job& job, milliseconds time) {
   job.last_for(time);
-  job.cluster().proxy.heal();
+  job.cluster().proxy().heal();
   job.require_progress();
 }
 
 // F9
 void refused(Job& job) {
   start_two(job);
-  job.cluster().proxy.refuse(true);
-  job.cluster().proxy.cut_all();
+  job.cluster().proxy().refuse(true);
+  job.cluster().proxy().cut_all();
   endure(job, milliseconds{5'000});
   job.finish();
 }
@@ -40,13 +40,13 @@ void cut(Job& job) {
   start_two(job);
   for (int i = 0; i < kCuts; ++i) {
     job.last_for(milliseconds{job.random(1'500)});
-    job.cluster().proxy.cut_all();
+    job.cluster().proxy().cut_all();
   }
   job.require_progress();
   job.check();
   // One of 20 answers breaks off in its middle.
   for (const auto api : {Api::kProduce, Api::kFetch, Api::kHeartbeat, Api::kOffsetCommit})
-    job.cluster().proxy.add({api, Harm::kCutInMidResponse, 0.05});
+    job.cluster().proxy().add({api, Harm::kCutInMidResponse, 0.05});
   endure(job, milliseconds{6'000});
   job.check();
   job.finish();
@@ -54,10 +54,10 @@ void cut(Job& job) {
 
 void black_hole(Job& job) {
   start_two(job);
-  job.cluster().proxy.black_hole(true);
+  job.cluster().proxy().black_hole(true);
   endure(job, milliseconds{3'000});
   // Longer than the session: both have lost everything when it ends.
-  job.cluster().proxy.black_hole(true);
+  job.cluster().proxy().black_hole(true);
   endure(job, milliseconds{9'000});
   job.check();
   job.finish();
@@ -65,9 +65,9 @@ void black_hole(Job& job) {
 
 void slow(Job& job) {
   start_two(job);
-  job.cluster().proxy.shape({milliseconds{500}, milliseconds{200}, 0});
+  job.cluster().proxy().shape({milliseconds{500}, milliseconds{200}, 0});
   endure(job, milliseconds{8'000});
-  job.cluster().proxy.shape({milliseconds{0}, milliseconds{0}, 10'000});
+  job.cluster().proxy().shape({milliseconds{0}, milliseconds{0}, 10'000});
   endure(job, milliseconds{8'000});
   job.check();
   job.finish();
@@ -83,7 +83,7 @@ std::vector<Api> commit_requests(const Job& job) {
 // F10: each request of a commit, harmed a few times in one way.
 void commit_harmed(Job& job, Harm harm, milliseconds delay = {}) {
   constexpr int kTimes = 2;
-  auto& proxy = job.cluster().proxy;
+  auto& proxy = job.cluster().proxy();
   start_two(job);
   for (const auto api : commit_requests(job)) {
     const auto before = proxy.injected();
@@ -108,7 +108,7 @@ void overtaken(Job& job) {
 void overtaken_and_killed(Job& job) {
   constexpr int kTimes = 4;
   constexpr milliseconds kDelay{700};
-  auto& proxy = job.cluster().proxy;
+  auto& proxy = job.cluster().proxy();
   start_two(job);
   if (job.guarantee() == Guarantee::kAtLeastOnce) job.offsets_may_go_back();
   const auto api = job.guarantee() == Guarantee::kAtLeastOnce ? Api::kOffsetCommit : Api::kEndTxn;
@@ -131,7 +131,7 @@ void overtaken_and_killed(Job& job) {
 void everything(Job& job) {
   start_two(job);
   job.offsets_may_go_back();
-  auto& proxy = job.cluster().proxy;
+  auto& proxy = job.cluster().proxy();
   for (const auto harm : {Harm::kDropRequest, Harm::kDropResponse, Harm::kDuplicate,
                           Harm::kCutBefore, Harm::kCutAfter, Harm::kCutInMidResponse})
     proxy.add({std::nullopt, harm, 0.004});
