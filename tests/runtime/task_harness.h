@@ -141,8 +141,8 @@ class TaskHarness {
     task.reset();
     engines.emplace();
     std::string rebuilt;
-    auto opened = TaskEngines::open(plan, engine_factory ? engine_factory : disk, nullptr, nullptr,
-                                    rebuilt);
+    auto opened =
+        TaskEngines::open(plan, engine_factory ? engine_factory : disk, nullptr, nullptr, rebuilt);
     if (!opened) return opened.error();
     engines = *std::move(opened);
     restore_settings.new_lineage = ++lineages;
