@@ -54,6 +54,13 @@ BOOST_AUTO_TEST_CASE(what_would_lose_state_is_warned_of) {
           .has_value());
   BOOST_TEST(changelog_warning("t", kVersioned, {{"min.compaction.lag.ms", "999"}}).has_value());
   BOOST_TEST(!changelog_warning("t", kSession, {{"min.compaction.lag.ms", "999"}}).has_value());
+  // As Kafka Streams makes them (durability, Compaction).
+  BOOST_TEST(
+      changelog_warning("t", {}, {{"cleanup.policy", "compact"}, {"min.compaction.lag.ms", "0"}})
+          .has_value());
+  BOOST_TEST(!changelog_warning("t", kWindow,
+                                {{"cleanup.policy", "delete"}, {"min.compaction.lag.ms", "0"}})
+                  .has_value());
 }
 
 StoreSpec store_with(const ChangelogOptions& changelog) {
