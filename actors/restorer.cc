@@ -160,7 +160,10 @@ Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
   for (const auto& store : request.plan.stores) {
     const auto lag = state.app->min_compaction_lag.find(store.changelog.topic);
     if (lag != state.app->min_compaction_lag.end()) {
-      settings.min_compaction_lag = std::min(settings.min_compaction_lag, lag->second);
+      // A topic without one was warned of. Rolling a segment, which compaction waits for, takes
+      // longer as a rule, and every crash would end in an error otherwise.
+      settings.min_compaction_lag = std::min(
+          settings.min_compaction_lag, lag->second.count() > 0 ? lag->second : kMinCompactionLag);
     }
     const auto found = state.app->delete_retention.find(store.changelog.topic);
     if (found != state.app->delete_retention.end()) {
