@@ -28,7 +28,7 @@ const millrace::Topic<std::string, Payment> payments{"payments"};
 const millrace::Topic<std::string, Payment> paid{"paid"};
 
 // README, from here ...
-// Hands on a payment the first time its id comes, whoever sends it again within a day.
+// Hands on a payment the first time its id comes to this partition, and not again within a day.
 class Once final : public millrace::Processor<std::string, Payment, std::string, Payment> {
  public:
   void start(Context& context) override {
