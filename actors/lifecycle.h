@@ -10,9 +10,11 @@ namespace millrace {
 
 /// The life of a task:
 ///
-///     CREATED -> RESTORING -> RUNNING -> SUSPENDED -> CLOSED
+///     CREATED -> RESTORING -> RUNNING -> SUSPENDED -> CLOSED <-> PARKED
 ///        |           |           |                      ^
 ///        +-----------+-----------+----------------------+     (revoked, lost, failed)
+///
+/// CLOSED -> CREATED: the next attempt. PARKED: failed for good (`on_task_failure = park`).
 enum class TaskState : std::uint8_t {
   kCreated,
   kRestoring,
