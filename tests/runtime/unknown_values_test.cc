@@ -50,6 +50,7 @@ struct Crashed : TaskHarness {
 
 BOOST_AUTO_TEST_SUITE(unknown_values)
 
+// Without the error the count of `a` would begin anew, silently.
 BOOST_AUTO_TEST_CASE(a_value_that_may_be_compacted_away_is_an_error_for_a_person) {
   Crashed task{false};
   task.log.append(task.changelog(), {"of another segment", std::nullopt, {}, {}});
@@ -70,7 +71,6 @@ BOOST_AUTO_TEST_CASE(or_is_accepted_as_the_changelog_shows_it_and_counted) {
   BOOST_TEST((task.live() == Contents{{"b", i64(1)}}));
 }
 
-// The same without its guard: the count of `a` would begin anew, silently.
 BOOST_AUTO_TEST_CASE(a_start_within_the_lag_knows_all_values) {
   Crashed task{false};
   task.log.append(task.changelog(), {"of another segment", std::nullopt, {}, {}});
