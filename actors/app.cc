@@ -4,10 +4,13 @@
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 #include <caf/send.hpp>
+#include <condition_variable>
 #include <csignal>
+#include <cstdlib>
 #include <functional>
 #include <future>
 #include <iostream>
+#include <mutex>
 #include <thread>
 
 #include "actors/app_context.h"
@@ -72,6 +75,33 @@ class ActorSystem {
   std::promise<void> end_;
   SupervisorHandle supervisor_;
   std::thread thread_;
+};
+
+// How much longer than `shutdown_timeout` a process waits for its threads.
+constexpr std::chrono::seconds kExitGrace{5};
+
+// Ends the process if a stop does not end. A user function that never returns keeps its thread for
+// ever, and with it all that the thread may touch. Nothing is lost that a crash would not lose.
+class LastResort {
+ public:
+  explicit LastResort(const AppContext& app)
+      : thread_([&app](const std::stop_token& stopped) {
+          std::mutex mutex;
+          std::unique_lock lock{mutex};
+          std::condition_variable_any().wait_for(
+              lock, stopped, app.config.shutdown_timeout + kExitGrace, [] { return false; });
+          if (stopped.stop_requested()) return;
+          const auto hanging = app.watchdog.hanging();
+          std::cerr << app.config.application_id
+                    << ": did not stop in time, the process ends without it: "
+                    << (hanging.empty() ? "a user function, a store or a broker does not answer\n"
+                                        : hanging)
+                    << std::flush;
+          std::_Exit(kExitFailed);
+        }) {}
+
+ private:
+  std::jthread thread_;
 };
 
 std::string joined(const std::vector<std::string>& lines) {
@@ -198,7 +228,10 @@ int App::run() {
     constexpr timespec kLook{0, 100'000'000};
     if (sigtimedwait(&signals, nullptr, &kLook) > 0) break;
   }
-  stop();
+  {
+    const LastResort last_resort{*impl_->context};
+    stop();
+  }
   if (state() == AppState::kStopped) return 0;
   std::cerr << name << ": " << (error().empty() ? "did not stop in time" : error()) << std::endl;
   return kExitFailed;

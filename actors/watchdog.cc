@@ -38,7 +38,7 @@ void Watchdog::look(std::chrono::nanoseconds now) {
     if (!work || work != watched.work) {
       if (watched.hangs)
         log_.warn("task " + to_string(watched.task) + " goes on: it was done with " +
-                  name(watched) + " after " + seconds(now - watched.since) + " at most");
+                  name(watched) + " after about " + seconds(now - watched.since));
       watched.work = work;
       watched.since = now;
       watched.hangs = false;

@@ -3,9 +3,13 @@
 
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 #include <chrono>
+#include <csignal>
+#include <cstdlib>
 #include <future>
 #include <memory>
 #include <thread>
@@ -76,6 +80,45 @@ BOOST_AUTO_TEST_CASE(an_app_ends_when_it_is_stopped_without_a_broker_and_with_wo
   BOOST_TEST((stopped.wait_for(seconds{60}) == std::future_status::ready));
   // Whatever was wrong, the test ends.
   rd_kafka_mock_broker_set_up(kafka->broker().mock(), 1);
+}
+
+// F19. In a process of its own, which does not come back from run().
+BOOST_AUTO_TEST_CASE(a_process_whose_user_function_hangs_ends_after_its_time_to_stop) {
+  int answer[2];
+  BOOST_REQUIRE(::pipe(answer) == 0);
+  const pid_t child = ::fork();
+  BOOST_REQUIRE(child >= 0);
+  if (child == 0) {
+    ::dup2(answer[1], STDERR_FILENO);
+    EmbeddedKafka its_kafka;
+    its_kafka.create_topic("words", 1);
+    config.bootstrap_servers = its_kafka.bootstrap_servers();
+    config.shutdown_timeout = std::chrono::milliseconds{100};
+    config.log.level = LogLevel::kOff;
+    Topology hanging;
+    hanging.stream(Topic<std::string, std::string>{"words"}).peek([](const auto&) {
+      ::kill(::getpid(), SIGTERM);
+      for (;;) ::pause();
+    });
+    const auto producer = std::move(*Producer::create(config, {}));
+    const auto tracker = producer->new_tracker();
+    static_cast<void>(
+        producer->produce(*producer->topic("words"), 0, "a", "1", {}, nullptr, tracker.get()));
+    static_cast<void>(producer->await(*tracker, seconds{30}));
+    App{hanging, config}.run();
+    std::_Exit(42);
+  }
+  ::close(answer[1]);
+  std::string said;
+  char piece[256];
+  for (ssize_t count = 0; (count = ::read(answer[0], piece, sizeof piece)) > 0;)
+    said.append(piece, static_cast<std::size_t>(count));
+  ::close(answer[0]);
+  int status = 0;
+  BOOST_REQUIRE(::waitpid(child, &status, 0) == child);
+  BOOST_TEST((WIFEXITED(status) && WEXITSTATUS(status) == 1), said);
+  BOOST_TEST(said.find("did not stop in time, the process ends without it") != std::string::npos,
+             said);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -62,13 +62,15 @@ class App {
   /// ChangelogNotFoundError, DeadLetterTopicNotFoundError, StatusError; nothing runs then.
   void start();
 
-  /// Stops in order: drains, commits, checkpoints, leaves the group. Returns when it is done or
-  /// `shutdown_timeout` is over. Idempotent.
+  /// Stops in order: drains, commits, checkpoints, leaves the group. After `shutdown_timeout` it
+  /// waits for nothing but its threads: a user function that does not return holds it up.
+  /// Idempotent.
   void stop();
 
   /// start(), then waits for SIGINT, SIGTERM or an error, then stop(). Never throws: failures are
   /// one line on stderr. Returns the exit code: 0 stopped, 1 failed, 2 bad configuration or
-  /// topology. Blocks both signals in the calling thread; call it before other threads are started,
+  /// topology. A stop that lasts 5 s longer than `shutdown_timeout` ends the process, with 1: a user
+  /// function that hangs cannot be ended otherwise. Blocks both signals in the calling thread; call it before other threads are started,
   /// or block them there.
   int run();
 
