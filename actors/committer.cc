@@ -93,7 +93,7 @@ CommitterHandle::behavior_type Committer::make_behavior() {
       },
       [this](void_atom) -> caf::typed_response_promise<bool> {
         state.voiding.push_back(make_response_promise<bool>());
-        break_off(Status::fenced("the assignment is lost"));
+        break_off(Status::fenced("the assignment is lost"), TaskRef{});  // No task's fault.
         return state.voiding.back();
       },
       [this](renew_atom) { state.writers_closed = true; },
@@ -282,7 +282,7 @@ void Committer::send_offsets() {
     if (!member.prepared->answered()) return;
     auto point = member.prepared->judge();
     auto offsets = point ? offsets_to_commit(*point, member.prepared->inputs) : point.error();
-    if (!offsets) return break_off(offsets.error());
+    if (!offsets) return break_off(offsets.error(), member.info.task);
     requests->push_back({member.info.driver, member.info.epoch, *std::move(offsets)});
     state.points.emplace_back(member.info.task, *std::move(point));
   }
@@ -342,7 +342,8 @@ void Committer::leave(TaskRef task) {
   const bool spoils = state.app->transactional() && member->writes && !member->flushed;
   if (spoils) {
     break_off(Status::unavailable("task " + to_string(task.id) +
-                                  " has left in the middle of the transaction of all tasks"));
+                                  " has left in the middle of the transaction of all tasks"),
+              task);
   }
   drop(task);
 }
@@ -365,7 +366,7 @@ void Committer::drop(TaskRef task) {
 
 void Committer::failed(TaskRef task, const Status& status) {
   if (find(task) == nullptr) return;
-  if (state.app->transactional()) return break_off(status);
+  if (state.app->transactional()) return break_off(status, task);
   state.failures->add();
   drop(task);
   send(state.supervisor, failed_atom::value, TaskFailure{task, status});
@@ -373,7 +374,7 @@ void Committer::failed(TaskRef task, const Status& status) {
 
 // Gives up all that is on its way: the tasks that write begin again from their commit points, after
 // the producer has been renewed.
-void Committer::break_off(const Status& why) {
+void Committer::break_off(const Status& why, std::optional<TaskRef> culprit) {
   if (state.broken) return;
   state.broken = true;
   state.writers_closed = false;
@@ -388,7 +389,9 @@ void Committer::break_off(const Status& why) {
   for (const auto& [id, member] : state.members) {
     if (commits_now(member)) state.failures->add();
     // Its first commit is that of its start.
-    if (member.writes) writers.push_back({member.info.task, cause, member.commits > 1, true});
+    if (!member.writes) continue;
+    const bool blameless = culprit && *culprit != member.info.task;
+    writers.push_back({member.info.task, cause, member.commits > 1, true, blameless});
   }
   for (const auto& writer : writers) drop(writer.task);
   send(state.supervisor, broken_atom::value, writers);

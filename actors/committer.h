@@ -6,6 +6,7 @@
 #include <caf/typed_response_promise.hpp>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -110,7 +111,8 @@ class Committer final : public CommitterHandle::stateful_base<CommitterState> {
   void finished(TaskRef task);
   void drop(TaskRef task);
   void failed(TaskRef task, const Status& status);
-  void break_off(const Status& why);
+  /// `culprit`: the task that is the cause; nullopt: any may be.
+  void break_off(const Status& why, std::optional<TaskRef> culprit = std::nullopt);
   void renew();
   Member* find(TaskRef task);
 };

@@ -118,6 +118,7 @@ struct TaskFailure {
   Status status;
   bool progressed = false;  ///< The attempt had committed records of its own.
   bool sound = false;       ///< What it has committed may be kept: the cause lies elsewhere.
+  bool blameless = false;   ///< It begins again because another task has failed.
 };
 
 using TaskHandle = caf::typed_actor<

@@ -31,6 +31,8 @@ constexpr std::size_t kRestorersMax = 4;
 
 // Between two looks at the changelogs, which otherwise is a quarter of the compaction lag.
 constexpr std::chrono::milliseconds kCheckIntervalMin{250};
+// A task that hangs must not keep the others from being looked at.
+constexpr std::chrono::seconds kLookTimeout{60};
 // The last look, and what it finds to heal, may hold up a stop for so long.
 constexpr std::chrono::seconds kLastCheckMax{3};
 
@@ -73,7 +75,7 @@ SupervisorHandle::behavior_type Supervisor::make_behavior() {
       },
       [this](settled_atom) { on_settled(); },
       [this](check_atom) {
-        check_all();
+        if (!state.leaving) check_all();
         delayed_send(this, check_interval(), check_atom::value);
       },
       [this](checked_atom) { on_stop({}); },
@@ -270,7 +272,7 @@ Supervisor::RestorerEntry& Supervisor::idlest_restorer() {
 void Supervisor::begin(Entry& entry) {
   entry.ref.attempt = ++state.attempts;
   entry.phase = Phase::kCreated;
-  entry.running = entry.checking = false;
+  entry.running = false;
   entry.handle.reset();
   entry.cancelled = std::make_shared<std::atomic<bool>>(false);
   static_cast<void>(failures_of(entry.ref.id));  // There from the start, at 0.
@@ -348,15 +350,21 @@ void Supervisor::on_failed(const TaskFailure& failure) {
   if (entry == nullptr || entry->phase == Phase::kWaiting || entry->phase == Phase::kClosing ||
       entry->phase == Phase::kParked)
     return;
-  entry->failures = failure.progressed ? 1 : entry->failures + 1;
   const std::string id = to_string(failure.task.id);
-  failures_of(failure.task.id).add();
+  if (!failure.blameless) {
+    entry->failures = failure.progressed ? 1 : entry->failures + 1;
+    failures_of(failure.task.id).add();
+  }
   state.app->board.update_task(failure.task.id, [&](TaskStatus& status) {
     ++status.restarts;
-    status.error = failure.status.message();
+    if (!failure.blameless) status.error = failure.status.message();
   });
   const auto& config = state.app->config;
-  if (is_final(failure.status) || entry->failures > config.task_restart_limit) {
+  if (failure.blameless) {
+    state.app->log.info("task " + id +
+                        " begins again from its last commit: " + failure.status.message());
+    entry->restart = true;
+  } else if (is_final(failure.status) || entry->failures > config.task_restart_limit) {
     const std::string text =
         "task " + id + " failed" +
         (is_final(failure.status) ? ""
@@ -493,36 +501,53 @@ std::chrono::milliseconds Supervisor::check_interval() const {
   return std::max(lag / 4, kCheckIntervalMin);
 }
 
+// Asks where the changelogs of all running tasks end, in one request, and tells each task; one look
+// at a time. A restorer that is busy answers when it is done: a look may come late.
 void Supervisor::check_all() {
-  if (state.stopping || state.leaving) return;
-  for (auto& [id, entry] : state.tasks) check(entry);
-}
-
-// Asks where the task's changelogs end and tells the task, one look at a time. A restorer that is
-// busy answers when it is done: a look may come late, never twice.
-void Supervisor::check(Entry& entry) {
-  if (!entry.running || entry.phase != Phase::kActive || entry.checking) return;
-  entry.checking = true;
+  if (state.checking > 0 || state.stopping) return;
   auto changelogs = std::make_shared<std::vector<std::optional<TopicPartition>>>();
-  for (const auto& store : plan(entry.ref.id).stores) {
-    changelogs->emplace_back();
-    if (store.writes_changelog()) changelogs->back() = store.changelog;
+  std::vector<std::pair<TaskRef, std::size_t>> tasks;  // Where its stores begin in the list.
+  for (const auto& [id, entry] : state.tasks) {
+    if (!entry.running || entry.phase != Phase::kActive) continue;
+    tasks.emplace_back(entry.ref, changelogs->size());
+    for (const auto& store : plan(id).stores) {
+      changelogs->emplace_back();
+      if (store.writes_changelog()) changelogs->back() = store.changelog;
+    }
   }
-  const auto answered = [this, ref = entry.ref](bool sound) {
-    if (Entry* task = find(ref)) task->checking = false;
-    if (!sound && state.leaving) state.unhealed.insert(ref.id);
-    leave_if_checked();
-  };
+  if (changelogs->empty()) return;
+  tasks.emplace_back(TaskRef{}, changelogs->size());
+  state.checking = 1;
   request(idlest_restorer().actor, kPatience, ends_atom::value, Changelogs{std::move(changelogs)})
       .then(
-          [this, answered, ref = entry.ref](const LogEnds& ends) {
-            const Entry* task = find(ref);
-            if (ends == nullptr || task == nullptr || !task->handle) return answered(true);
-            request(*task->handle, kPatience, check_atom::value, ends, state.leaving)
-                .then([answered](bool sound) { answered(sound); },
-                      [answered](const caf::error&) { answered(true); });
+          [this, tasks](const LogEnds& ends) {
+            for (std::size_t i = 0; ends != nullptr && i + 1 < tasks.size(); ++i) {
+              const auto at = [&](std::size_t task) {
+                return ends->begin() + static_cast<std::ptrdiff_t>(tasks[task].second);
+              };
+              tell(tasks[i].first, std::make_shared<std::vector<std::int64_t>>(at(i), at(i + 1)));
+            }
+            checked();
           },
-          [answered](const caf::error&) { answered(true); });
+          [this](const caf::error&) { checked(); });
+}
+
+void Supervisor::tell(TaskRef ref, LogEnds ends) {
+  const Entry* task = find(ref);
+  if (task == nullptr || !task->handle) return;
+  ++state.checking;
+  request(*task->handle, kLookTimeout, check_atom::value, std::move(ends), state.leaving)
+      .then(
+          [this, ref](bool sound) {
+            if (!sound && state.leaving) state.unhealed.insert(ref.id);
+            checked();
+          },
+          [this](const caf::error&) { checked(); });
+}
+
+void Supervisor::checked() {
+  --state.checking;
+  leave_if_checked();
 }
 
 // --- The end ---
@@ -532,16 +557,18 @@ void Supervisor::check(Entry& entry) {
 void Supervisor::on_leave() {
   if (state.leaving || state.stopping) return;
   state.leaving = true;
-  for (auto& [id, entry] : state.tasks) check(entry);
+  for (const auto& [id, entry] : state.tasks) {
+    // What has made it fail may be such a record.
+    if (entry.restart || entry.phase == Phase::kWaiting) state.unhealed.insert(id);
+  }
+  check_all();
   delayed_send(this, kLastCheckMax, checked_atom::value);
   leave_if_checked();
 }
 
 void Supervisor::leave_if_checked() {
   if (!state.leaving || state.stopping || !state.unhealed.empty()) return;
-  const bool checking = std::any_of(state.tasks.begin(), state.tasks.end(),
-                                    [](const auto& task) { return task.second.checking; });
-  if (!checking) on_stop({});
+  if (state.checking == 0) on_stop({});
 }
 
 // The order of an orderly stop: no more records, commit, checkpoint, engines closed; leave the

@@ -40,9 +40,8 @@ struct SupervisorState {
     bool running = false;
     std::size_t failures = 0;                 // In a row, without progress.
     std::optional<std::uint64_t> next_epoch;  // Assigned again while closing.
-    bool restart = false;   // Closing because it failed: another attempt follows, ...
-    bool park = false;      // ... or none does.
-    bool checking = false;  // Its changelogs are being looked at.
+    bool restart = false;  // Closing because it failed: another attempt follows, ...
+    bool park = false;     // ... or none does.
   };
 
   static constexpr const char* name = "millrace.supervisor";
@@ -64,6 +63,7 @@ struct SupervisorState {
   std::set<TaskRef> writers;
   bool rebalancing = true;
   bool settling = false;      // Nothing was assigned yet; more may come.
+  std::size_t checking = 0;   // Answers that a look at the changelogs waits for.
   bool leaving = false;       // Asked to stop; changelogs are looked at once more.
   std::set<TaskId> unhealed;  // Tasks that this has found something for, until they run again.
   bool stopping = false;
@@ -100,7 +100,8 @@ class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState>
 
   [[nodiscard]] std::chrono::milliseconds check_interval() const;
   void check_all();
-  void check(Entry& entry);
+  void tell(TaskRef ref, LogEnds ends);
+  void checked();
   void on_leave();
   void leave_if_checked();
 

@@ -23,13 +23,14 @@ Watchdog::Watchdog(const Log& log, metrics::Registry& registry, std::chrono::mil
 
 void Watchdog::watch(TaskId task, std::vector<TopicPartition> inputs,
                      std::weak_ptr<const RecordInHand> hand) {
+  if (timeout_.count() == 0) return;
   const std::lock_guard lock{mutex_};
   watched_.push_back({task, std::move(inputs), std::move(hand), std::nullopt, {}, false});
 }
 
 void Watchdog::look(std::chrono::nanoseconds now) {
   const std::lock_guard lock{mutex_};
-  if (timeout_.count() == 0 || now < next_look_) return;
+  if (now < next_look_) return;
   next_look_ = now + timeout_ / kLooksPerTimeout;
   std::size_t hanging = 0;
   for (auto& watched : watched_) {

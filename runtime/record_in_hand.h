@@ -16,6 +16,7 @@ class RecordInHand {
   static constexpr std::int64_t kTables = -1;
 
   struct Work {
+    std::uint64_t number = 0;  ///< Of what was taken: the same record again is another work.
     std::size_t input = 0;
     std::int64_t offset = 0;  ///< Or kTables.
 
@@ -23,6 +24,7 @@ class RecordInHand {
   };
 
   void take(std::size_t input, std::int64_t offset) {
+    number_.store(number_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     input_.store(input, std::memory_order_relaxed);
     offset_.store(offset, std::memory_order_relaxed);
   }
@@ -33,11 +35,13 @@ class RecordInHand {
   [[nodiscard]] std::optional<Work> look() const {
     const std::int64_t offset = offset_.load(std::memory_order_relaxed);
     if (offset == kNone) return std::nullopt;
-    return Work{input_.load(std::memory_order_relaxed), offset};
+    return Work{number_.load(std::memory_order_relaxed), input_.load(std::memory_order_relaxed),
+                offset};
   }
 
  private:
   static constexpr std::int64_t kNone = -2;
+  std::atomic<std::uint64_t> number_{0};
   std::atomic<std::size_t> input_{0};
   std::atomic<std::int64_t> offset_{kNone};
 };

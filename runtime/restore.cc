@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "runtime/clock_record.h"
@@ -197,8 +198,8 @@ class Restore {
     return {};
   }
 
-  // Where in the changelog the engine's content allows to go on; 0 after clearing what cannot be
-  // used.
+  // Where in the changelog the engine's content allows to go on; 0 where it cannot be used, and
+  // `rebuilt` says why.
   Result<std::int64_t> usable_position(std::size_t i) {
     const auto& place = engines_.places()[i];
     const std::int64_t end = start_.stores[i].committed_end;
@@ -231,7 +232,6 @@ class Restore {
       return (*position)->next_offset;
     }
     start_.stores[i].rebuilt = why;
-    if (auto status = place.engine->clear(place.index); !status.ok()) return status;
     return std::int64_t{0};
   }
 
@@ -280,34 +280,65 @@ class Restore {
           " on: records were deleted from it (retention, or DeleteRecords), so the state cannot "
           "be restored; reset the application, and set the topic's cleanup.policy to compact");
     }
-    // The tail first: which of its keys the log shows is seen on the way.
     if (!plan_.stores[i].on_source) {
       if (auto status = read_tail(i); !status.ok()) return status;
     }
+    // Before anything is touched: what an engine holds now may be all that is left of a value.
+    if (suspects(i) > 0) {
+      if (auto status = look_at_log(i); !status.ok()) return status;
+    }
+    const auto& place = engines_.places()[i];
+    if (!store.rebuilt.empty()) {
+      if (auto status = place.engine->clear(place.index); !status.ok()) return status;
+    }
     if (auto status = load(i, changelog, store.committed_end, start_.point.lineage); !status.ok())
       return status;
-    return judge_unseen(i);
+    // The lag may have passed meanwhile. Then no later start must take the engine for complete.
+    auto status = judge(i);
+    if (!status.ok()) {
+      if (auto cleared = place.engine->clear(place.index); !cleared.ok()) return cleared;
+    }
+    return status;
   }
 
-  // Whether a record of the tail may have cost the committed value of its key: brokers compact what
-  // is older than the lag, and the restore of a process that was up in time has healed it before.
-  bool may_have_compacted(const LogRecord& record) const {
-    return clock_.now() - start_.point.committed_at > settings_.min_compaction_lag &&
-           clock_.now() - record.timestamp > settings_.min_compaction_lag;
+  // Keys of the tail that the log has not shown, and whose committed values a record of the tail
+  // may have cost them: brokers compact behind what is older than the lag, and a start in time has
+  // written the tail's keys again before.
+  std::size_t suspects(std::size_t i) const {
+    const auto now = clock_.now();
+    const bool in_time = now - start_.point.committed_at <= settings_.min_compaction_lag;
+    // The commit point's time is not that of a store which was not in it.
+    if (in_time && !start_.stores[i].missed_commits) return 0;
+    return static_cast<std::size_t>(std::count_if(
+        unseen_.begin(), unseen_.end(),
+        [&](const auto& unseen) { return now - unseen.second > settings_.min_compaction_lag; }));
+  }
+
+  Status look_at_log(std::size_t i) {
+    const StoreStart& store = start_.stores[i];
+    const auto& changelog = plan_.stores[i].changelog;
+    seen_records_ = 0;
+    auto status = reader_.read(
+        changelog, store.restored_from, store.committed_end,
+        [&](std::span<const LogRecord> records) -> Status {
+          see(i, records);
+          if (!observer_.cancelled()) return {};
+          return Status::cancelled("restore of " + to_string(changelog) + " was stopped");
+        });
+    return status.ok() ? judge(i) : status;
   }
 
   // A key that the log from the engine's position on shows up to the committed end has its
   // committed value there. One that it does not show has it in the engine, if nothing was taken
   // out.
-  Status judge_unseen(std::size_t i) {
+  Status judge(std::size_t i) {
     StoreStart& store = start_.stores[i];
     const auto offsets = static_cast<std::uint64_t>(store.committed_end - store.restored_from);
-    if (unseen_.empty() || seen_records_ == offsets) return {};
-    store.unknown_values = unseen_.size();
-    if (settings_.accept_unknown_values) return {};
+    store.unknown_values = seen_records_ == offsets ? 0 : suspects(i);
+    if (store.unknown_values == 0 || settings_.accept_unknown_values) return {};
     const auto& changelog = plan_.stores[i].changelog;
     return Status::invalid_argument(
-        UnknownValuesError(changelog.topic, changelog.partition, unseen_.size()).what());
+        UnknownValuesError(changelog.topic, changelog.partition, store.unknown_values).what());
   }
 
   // Brings the engine from `restored_from` to `end` of `log`.
@@ -374,21 +405,27 @@ class Restore {
     StoreStart& store = start_.stores[i];
     std::unordered_set<std::string> keys;
     std::string engine_key;
-    auto status = reader_.read(
-        plan_.stores[i].changelog, store.committed_end, store.examined_end,
-        [&](std::span<const LogRecord> records) -> Status {
-          for (const LogRecord& record : records) {
-            // What is no key of the store does not get into it either.
-            if (record.key && *record.key != kClockKey &&
-                layout_of(i).engine_key(*record.key, record.timestamp, engine_key)) {
-              keys.insert(engine_key);
-              // Of versions none is superseded before it has expired.
-              if (layout_of(i).kind() != StoreKind::kVersioned && may_have_compacted(record))
-                unseen_.insert(engine_key);
-            }
-          }
-          return {};
-        });
+    Timestamp clock_record{};  // Compaction leaves alone what follows it, too.
+    auto status =
+        reader_.read(plan_.stores[i].changelog, store.committed_end, store.examined_end,
+                     [&](std::span<const LogRecord> records) -> Status {
+                       for (const LogRecord& record : records) {
+                         if (record.key == kClockKey)
+                           clock_record = std::max(clock_record, record.timestamp);
+                         // What is no key of the store does not get into it either.
+                         if (record.key && *record.key != kClockKey &&
+                             layout_of(i).engine_key(*record.key, record.timestamp, engine_key)) {
+                           keys.insert(engine_key);
+                           // Of versions none is superseded before it has expired.
+                           if (layout_of(i).kind() != StoreKind::kVersioned) {
+                             const auto time = std::max(record.timestamp, clock_record);
+                             auto& oldest = unseen_.try_emplace(engine_key, time).first->second;
+                             oldest = std::min(oldest, time);
+                           }
+                         }
+                       }
+                       return {};
+                     });
     store.tail_keys.assign(keys.begin(), keys.end());
     std::sort(store.tail_keys.begin(), store.tail_keys.end());
     return status;
@@ -402,8 +439,9 @@ class Restore {
   const RestoreSettings& settings_;
   RestoreObserver& observer_;
   std::vector<ChangelogReader::Ends> logs_;
-  // Of the store in hand: keys of the tail that the log has not shown yet, and what it has shown.
-  std::unordered_set<std::string> unseen_;
+  // Of the store in hand: keys of the tail that the log has not shown yet, with the time of the
+  // oldest record there, and how many records it has shown.
+  std::unordered_map<std::string, Timestamp> unseen_;
   std::uint64_t seen_records_ = 0;
   std::vector<bool> is_known_;  // By store: its changelog is that of the last commit.
   TaskStart start_;

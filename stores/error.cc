@@ -130,8 +130,9 @@ UnknownValuesError::UnknownValuesError(std::string changelog, std::int32_t parti
               std::to_string(key_count) +
               " keys that no commit covers, has been compacted, and the last commit is older than "
               "its min.compaction.lag.ms: what was committed for these keys may be gone; start "
-              "with the state directory of the process that crashed, or set on_unknown_value = "
-              "accept to go on with what the changelog shows (an older value, or none), or reset "
+              "with the state directory of the process that crashed if it is another one than "
+              "this, or set on_unknown_value = accept to go on with what the changelog shows (an "
+              "older value, or none), or reset "
               "the application. A larger min.compaction.lag.ms (setting "
               "topic.min.compaction.lag.ms) gives longer outages room"),
       changelog_topic(std::move(changelog)),

@@ -61,6 +61,16 @@ BOOST_AUTO_TEST_CASE(a_task_that_moves_on_or_rests_does_not_hang) {
   BOOST_TEST(watch.lines == "");
 }
 
+BOOST_AUTO_TEST_CASE(a_record_that_is_tried_again_and_again_does_not_hang) {
+  Watch watch;
+  for (int i = 0; i < 100; ++i) {
+    watch.hand->take(0, 7);
+    watch.look_after(40s);
+    watch.hand->put_down();
+  }
+  BOOST_TEST(watch.lines == "");
+}
+
 BOOST_AUTO_TEST_CASE(the_changes_of_tables_are_named_too) {
   Watch watch;
   watch.hand->take(0, RecordInHand::kTables);

@@ -6,11 +6,13 @@
 #include <sstream>
 
 #include "runtime/commit_point.h"
+#include "tests/support/process.h"
 
 namespace millrace::testing {
 namespace {
 
 constexpr std::size_t kShown = 5;
+constexpr std::chrono::seconds kTransactionMax{30};  // transaction.timeout.ms, 10 s, and slack.
 // So few offsets at the end of a log may be markers of transactions, which no commit has to cover.
 constexpr std::int64_t kMarkersMax = 64;
 
@@ -178,11 +180,29 @@ void check_credits(KafkaClientForTests& kafka, const std::string& debits,
 
 }  // namespace
 
+bool is_visible_soon(KafkaClientForTests& kafka, const std::string& topic) {
+  const auto ends = kafka.ends(topic);
+  return wait_until(
+      [&] {
+        const auto stable = kafka.stable_ends(topic);
+        for (std::size_t p = 0; p < ends.size(); ++p) {
+          if (stable.at(p).high < ends[p].high) return false;
+        }
+        return true;
+      },
+      kTransactionMax);
+}
+
 CheckResult check_results(KafkaClientForTests& kafka, const Workload& workload,
                           const std::string& application, Guarantee guarantee) {
   CheckResult result;
   for (const auto& stage : workload.stages) {
     const auto committed = committed_of(kafka, stage, application, result.violations);
+    // An open transaction of a worker that was killed hides what others have committed behind it.
+    for (const auto& topic : workload.topics) {
+      if (guarantee == Guarantee::kExactlyOnce && !is_visible_soon(kafka, topic))
+        result.violations.push_back({"I10", topic + " has a transaction that does not end"});
+    }
     State expected;
     for (const auto& topic : stage.inputs) {
       const auto& offsets = committed.sources.at(topic);

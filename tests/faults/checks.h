@@ -33,6 +33,10 @@ struct CheckResult {
 [[nodiscard]] CheckResult check_results(KafkaClientForTests& kafka, const Workload& workload,
                                         const std::string& application, Guarantee guarantee);
 
+/// Waits until readers of committed records see all that is in a topic now; false: a transaction
+/// stays open for longer than it may.
+[[nodiscard]] bool is_visible_soon(KafkaClientForTests& kafka, const std::string& topic);
+
 /// Everything that is in the inputs now is committed.
 [[nodiscard]] bool all_committed(KafkaClientForTests& kafka, const Workload& workload,
                                  const std::string& application);

@@ -18,7 +18,6 @@ constexpr milliseconds kLookAt{300};  // How often offsets are looked at.
 constexpr seconds kStartMax{60};
 constexpr seconds kStopMax{60};
 constexpr seconds kEndMax{60};
-constexpr seconds kTransactionMax{20};  // transaction.timeout.ms and 10 s.
 
 std::string tail(const std::string& log, std::size_t bytes = 1'500) {
   return log.size() <= bytes ? log : "..." + log.substr(log.size() - bytes);
@@ -355,19 +354,8 @@ void Job::finish(seconds bound) {
 
 void Job::require_no_open_transaction() {
   for (const auto& topic : workload_.topics) {
-    const bool stable = wait_until(
-        [&] {
-          const auto ends = kafka_.ends(topic);
-          const auto stable_ends = kafka_.stable_ends(topic);
-          for (std::size_t p = 0; p < ends.size(); ++p) {
-            if (stable_ends.at(p).high < ends[p].high) return false;
-          }
-          return true;
-        },
-        kTransactionMax);
-    require(stable, "I10",
-            topic + " has an open transaction after " + std::to_string(kTransactionMax.count()) +
-                " s without input");
+    require(is_visible_soon(kafka_, topic), "I10",
+            topic + " has an open transaction long after its last input");
   }
 }
 

@@ -2,6 +2,7 @@
 //
 // What an App does about tasks that fail for good, about user functions that hang, and about what
 // others write behind its back, on a real broker.
+#include <algorithm>
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <future>
@@ -76,6 +77,34 @@ BOOST_AUTO_TEST_CASE(a_parked_task_keeps_its_place_while_the_others_go_on) {
   app.start();
   BOOST_REQUIRE(job.wait_until_processed());
   BOOST_TEST(difference({{"a", 15}, {"b", 5}}, stored_counts(app)) == "");
+}
+
+// The transaction of all tasks is given up with each attempt of the one that fails.
+BOOST_AUTO_TEST_CASE(a_task_that_fails_for_good_parks_no_other_under_exactly_once) {
+  CountJob job{4};
+  LogLines log;
+  auto config = count_config(job, "one", log);
+  config.guarantee = Guarantee::kExactlyOnce;
+  config.on_task_failure = TaskFailurePolicy::kPark;
+  job.kafka.produce(job.input, {{"a", big_endian(13), 0}});
+  App app{sums(job,
+               [](std::int64_t value) {
+                 if (value == 13) throw std::runtime_error("thirteen is not for me");
+               }),
+          config};
+  app.start();
+  BOOST_REQUIRE(wait_until([&] { return has_parked_task(app); }, seconds{30}));
+  for (int partition = 1; partition < 4; ++partition)
+    job.kafka.produce(job.input, {{"b", big_endian(5), partition}});
+  BOOST_TEST(wait_until(
+      [&] {
+        const auto offsets = job.kafka.committed(job.application, job.input);
+        return std::count_if(offsets.begin(), offsets.end(),
+                             [](const auto& offset) { return offset.offset == 1; }) == 3;
+      },
+      seconds{30}));
+  BOOST_TEST(has_parked_task(app));
+  BOOST_TEST(occurrences(log.text(), "it is parked") == 1U, log.text());
 }
 
 // F19: with one worker thread, which is the one that hangs.

@@ -146,8 +146,9 @@ class TaskHarness {
     if (!opened) return opened.error();
     engines = *std::move(opened);
     restore_settings.new_lineage = ++lineages;
-    RestoreObserver observer;
-    return restore_task(plan, *engines, offsets(), *reader, clock, restore_settings, observer);
+    RestoreObserver nobody;
+    return restore_task(plan, *engines, offsets(), *reader, clock, restore_settings,
+                        observer != nullptr ? *observer : nobody);
   }
   /// Restores and makes the task: all but its first commit.
   Status create() {
@@ -271,6 +272,7 @@ class TaskHarness {
     return log.committed(plan.inputs);
   };
   RestoreSettings restore_settings;
+  RestoreObserver* observer = nullptr;  // Of restores.
   TaskSettings settings;
   std::unique_ptr<metrics::Registry> registry;
   std::optional<TaskEngines> engines;

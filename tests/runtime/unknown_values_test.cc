@@ -2,6 +2,7 @@
 //
 // Committed values that compaction may have taken before a restore needs them: durability, B6 (d).
 #include <boost/test/unit_test.hpp>
+#include <utility>
 
 #include "tests/runtime/task_harness.h"
 
@@ -59,6 +60,65 @@ BOOST_AUTO_TEST_CASE(a_value_that_may_be_compacted_away_is_an_error_for_a_person
   BOOST_CHECK(status.code() == Code::kInvalidArgument);
   // `a` is gone, of `new` and of the segment's key nobody knows that they were never there.
   BOOST_TEST(status.message() == UnknownValuesError("app-counts-changelog", 0, 3).what());
+}
+
+// A process supervisor starts the application again at once.
+BOOST_AUTO_TEST_CASE(no_later_start_takes_such_a_value_for_absent) {
+  Crashed task{false};
+  task.log.append(task.changelog(), {"of another segment", std::nullopt, {}, {}});
+  task.pass(kLag + 1min);
+  for (int i = 0; i < 3; ++i) {
+    BOOST_CHECK(task.start().code() == Code::kInvalidArgument);
+    task.crash(true);
+  }
+}
+
+// The cleaner comes by between the reading of the tail and that of the log.
+BOOST_AUTO_TEST_CASE(a_lag_that_passes_during_the_restore_is_noticed_by_it_and_by_each_later_one) {
+  class Cleaner final : public RestoreObserver {
+   public:
+    explicit Cleaner(Crashed& task) : task_(task) {}
+    void progress(std::size_t, std::int64_t, std::int64_t) override {
+      if (!std::exchange(done_, true)) task_.pass(2min);
+    }
+
+   private:
+    Crashed& task_;
+    bool done_ = false;
+  };
+  Crashed task{false};
+  task.log.append(task.changelog(), {"of another segment", std::nullopt, {}, {}});
+  task.pass(kLag - 1min, false);
+  Cleaner cleaner{task};
+  task.observer = &cleaner;
+  for (int i = 0; i < 3; ++i) {
+    BOOST_CHECK(task.start().code() == Code::kInvalidArgument);
+    task.crash(true);
+  }
+}
+
+// Under the clock's record nothing is compacted, however old the changes are.
+BOOST_AUTO_TEST_CASE(old_changes_behind_a_record_of_the_clocks_time_are_as_young_as_that) {
+  TaskHarness task{counting()};
+  task.clock.advance(std::chrono::hours{24 * 20});
+  task.restore_settings.min_compaction_lag = kLag;
+  BOOST_REQUIRE(task.start().ok());
+  const auto count = [&](const std::string& key) {
+    task.append("words", key, "x", task.clock.now() - 24h);
+    BOOST_REQUIRE(task.process(10).has_value());
+  };
+  for (int i = 0; i < 2; ++i) {
+    count("a");
+    BOOST_REQUIRE(task.commit().ok());
+    task.clock.advance(kLag + 1min);
+  }
+  task.log.clean(task.changelog(), {task.clock.now(), kLag, 24h, 1});
+  count("new");
+  BOOST_REQUIRE(task.task->prepare().has_value());
+  task.crash(false);
+  task.clock.advance(10s);
+  BOOST_TEST(task.start().ok());
+  BOOST_TEST((task.live() == Contents{{"a", i64(2)}}));
 }
 
 BOOST_AUTO_TEST_CASE(or_is_accepted_as_the_changelog_shows_it_and_counted) {
