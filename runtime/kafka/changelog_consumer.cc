@@ -11,9 +11,50 @@
 namespace millrace {
 namespace {
 
-constexpr int kQueryTimeoutMs = 1'000;  // Asked again; a cancelled restore ends in between.
-constexpr int kDrainWaitMs = 10;        // Also how soon a cancelled restore stops.
+// Asked again; a cancelled restore ends in between.
+constexpr std::chrono::milliseconds kQueryTimeout{1'000};
+constexpr int kDrainWaitMs = 10;  // Also how soon a cancelled restore stops.
 constexpr std::chrono::milliseconds kStableEndPause{50};
+
+// librdkafka looks for the new leaders of what it reads and writes, but not of what is only asked
+// about: without this it goes on asking a broker that is gone.
+void look_for_leaders(rd_kafka_t* client, std::chrono::milliseconds timeout) {
+  const rd_kafka_metadata_t* raw = nullptr;
+  rd_kafka_metadata(client, 0, nullptr, &raw, static_cast<int>(timeout.count()));
+  const MetadataPtr metadata{raw};
+}
+
+// `time`: RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END. In the order of `partitions`.
+//
+// Not rd_kafka_query_watermark_offsets, which before librdkafka 2.3 waits for a broker that is down
+// for as long as that takes, whatever time it was given.
+Result<std::vector<std::int64_t>> offsets_at(rd_kafka_t* client,
+                                             const std::vector<TopicPartition>& partitions,
+                                             std::int64_t time, std::chrono::milliseconds timeout) {
+  const PartitionListPtr list{
+      rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
+  for (const auto& partition : partitions) {
+    rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(), partition.partition)
+        ->offset = time;
+  }
+  const auto error =
+      rd_kafka_offsets_for_times(client, list.get(), static_cast<int>(timeout.count()));
+  auto status = kafka_status(error, "cannot ask for the ends of " + to_string(partitions.front()),
+                             {}, {Access::on_topic("Describe", partitions.front().topic)});
+  std::vector<std::int64_t> offsets;
+  for (const auto& partition : partitions) {
+    const auto* found = rd_kafka_topic_partition_list_find(list.get(), partition.topic.c_str(),
+                                                           partition.partition);
+    if (status.ok()) {
+      status = kafka_status(found->err, "cannot ask for the ends of " + to_string(partition), {},
+                            {Access::on_topic("Describe", partition.topic)});
+    }
+    offsets.push_back(found->offset);
+  }
+  if (status.ok()) return offsets;
+  if (status.code() == Code::kUnavailable) look_for_leaders(client, timeout);
+  return status;
+}
 
 }  // namespace
 
@@ -44,60 +85,35 @@ Result<ChangelogReader::Ends> ChangelogConsumer::ends_now(const TopicPartition& 
 Result<ChangelogReader::Ends> ChangelogConsumer::ask_for_ends(const TopicPartition& partition,
                                                               bool stable_only) {
   const auto deadline = std::chrono::steady_clock::now() + kStableEndWaitMax;
+  const auto at = [&](const KafkaClient& client, std::int64_t time) {
+    return offsets_at(client.get(), {partition}, time, kQueryTimeout);
+  };
   Status why = Status::unavailable("no answer yet");
   while (std::chrono::steady_clock::now() < deadline) {
     if (cancelled_())
       return Status::cancelled("asking for the end of " + to_string(partition) + " was stopped");
-    std::int64_t low = 0;
-    std::int64_t high = 0;
-    std::int64_t stable = 0;
-    auto error =
-        rd_kafka_query_watermark_offsets(uncommitted_.get(), partition.topic.c_str(),
-                                         partition.partition, &low, &high, kQueryTimeoutMs);
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      error = rd_kafka_query_watermark_offsets(committed_.get(), partition.topic.c_str(),
-                                               partition.partition, &low, &stable, kQueryTimeoutMs);
-    }
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      if (stable >= high || !stable_only) return Ends{low, stable};
-      why = Status::unavailable("a transaction is open on " + to_string(partition) +
-                                " (last stable offset " + std::to_string(stable) + ", end " +
-                                std::to_string(high) + ")");
-    } else {
-      why = kafka_status(error, "cannot ask for the end of " + to_string(partition), {},
-                         {Access::on_topic("Describe", partition.topic)});
+    // The end first: what is written in between cannot pass for stable.
+    const auto end = at(stable_only ? uncommitted_ : committed_, RD_KAFKA_OFFSET_END);
+    const auto stable = end && stable_only ? at(committed_, RD_KAFKA_OFFSET_END) : end;
+    const auto start = stable ? at(committed_, RD_KAFKA_OFFSET_BEGINNING) : stable;
+    if (!start) {
+      why = start.error();
       if (why.code() != Code::kUnavailable) return why;
+    } else if (stable->front() >= end->front()) {
+      return Ends{start->front(), stable->front()};
+    } else {
+      why = Status::unavailable("a transaction is open on " + to_string(partition) +
+                                " (last stable offset " + std::to_string(stable->front()) +
+                                ", end " + std::to_string(end->front()) + ")");
     }
     std::this_thread::sleep_for(kStableEndPause);
   }
   return why;
 }
 
-// rd_kafka_query_watermark_offsets of librdkafka before 2.3 waits for the socket's time-out where a
-// broker does not answer, whatever it was told.
 Result<std::vector<std::int64_t>> ChangelogConsumer::ends_within(
     const std::vector<TopicPartition>& partitions, std::chrono::milliseconds timeout) {
-  const PartitionListPtr list{
-      rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
-  for (const auto& partition : partitions) {
-    rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(), partition.partition)
-        ->offset = RD_KAFKA_OFFSET_END;  // The time that stands for the end.
-  }
-  const auto error =
-      rd_kafka_offsets_for_times(committed_.get(), list.get(), static_cast<int>(timeout.count()));
-  auto status = kafka_status(error, "cannot ask for the ends of changelogs");
-  std::vector<std::int64_t> ends;
-  for (const auto& partition : partitions) {
-    const auto* found = rd_kafka_topic_partition_list_find(list.get(), partition.topic.c_str(),
-                                                           partition.partition);
-    if (status.ok()) {
-      status = kafka_status(found->err, "cannot ask for the end of " + to_string(partition), {},
-                            {Access::on_topic("Describe", partition.topic)});
-    }
-    ends.push_back(found->offset);
-  }
-  if (!status.ok()) return status;
-  return ends;
+  return offsets_at(committed_.get(), partitions, RD_KAFKA_OFFSET_END, timeout);
 }
 
 Status ChangelogConsumer::read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
@@ -120,10 +136,7 @@ Status ChangelogConsumer::read(const TopicPartition& partition, std::int64_t fro
 // After its queue was full, librdkafka before 2.2 looks at it again only a second later, unless
 // something else wakes the broker's thread: a request does.
 void ChangelogConsumer::wake_fetcher(const TopicPartition& partition) {
-  std::int64_t low = 0;
-  std::int64_t high = 0;
-  rd_kafka_query_watermark_offsets(committed_.get(), partition.topic.c_str(), partition.partition,
-                                   &low, &high, kQueryTimeoutMs);
+  static_cast<void>(offsets_at(committed_.get(), {partition}, RD_KAFKA_OFFSET_END, kQueryTimeout));
 }
 
 // Ends on the position, never on silence: a slow broker is waited for, compacted and control

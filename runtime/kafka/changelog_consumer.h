@@ -24,9 +24,9 @@ class ChangelogConsumer final : public ChangelogReader {
 
   Result<Ends> ends(const TopicPartition& partition) override;
   Result<Ends> ends_now(const TopicPartition& partition) override;
-  /// Where each of `partitions` ends for readers of committed records, in their order. Waits for
-  /// brokers no longer than `timeout`, which the calls above cannot promise. Precondition: not
-  /// empty.
+  /// Where each of `partitions` ends for readers of committed records, in their order. Asks once,
+  /// for `timeout`; if that is in vain, it asks who leads them now, for as long again.
+  /// Precondition: not empty.
   Result<std::vector<std::int64_t>> ends_within(const std::vector<TopicPartition>& partitions,
                                                 std::chrono::milliseconds timeout);
   Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
@@ -43,7 +43,7 @@ class ChangelogConsumer final : public ChangelogReader {
   Status drain(rd_kafka_queue_t* queue, const TopicPartition& partition, std::int64_t to,
                const Apply& apply);
 
-  KafkaClient committed_;    // read_committed: its watermark queries tell the last stable offset.
+  KafkaClient committed_;    // read_committed: for it a log ends at the last stable offset.
   KafkaClient uncommitted_;  // read_uncommitted: the high watermark.
   std::function<bool()> cancelled_;
 };
