@@ -14,8 +14,13 @@ namespace {
 
 constexpr std::chrono::seconds kTimeout{30};
 constexpr int kTimeoutMs = 30'000;
-// A leader that is gone does not answer, and is asked for as long as nobody looks for the new one.
-constexpr int kLeaderTimeoutMs = 3'000;
+// A broker that was killed is replaced when its session of 9 s has ended and somebody was elected:
+// 30 s were seen on a busy machine.
+constexpr std::chrono::seconds kLeaderlessMax{90};
+// librdkafka 2.0 keeps a question for the broker that it was meant for, also if that is gone. What
+// is asked anew goes to another one.
+constexpr std::chrono::milliseconds kAnswerTimeout{3'000};
+constexpr int kAnswerTimeoutMs = 3'000;
 // Writing goes on when a broker that was killed is back.
 constexpr int kFlushTimeoutMs = 120'000;
 constexpr std::size_t kBatch = 4096;
@@ -38,9 +43,9 @@ void check(rd_kafka_error_t* error, const std::string& what) {
 }
 
 // A broker that has just started or woken up, or a partition that was just created, looks for its
-// leaders and coordinators first.
+// leaders and coordinators first; so does one whose leader was killed.
 void answered(const std::string& what, const std::function<rd_kafka_resp_err_t()>& ask) {
-  const auto deadline = std::chrono::steady_clock::now() + kTimeout;
+  const auto deadline = std::chrono::steady_clock::now() + kLeaderlessMax;
   for (;;) {
     const auto error = ask();
     const bool passing = kafka_code(error) == Code::kUnavailable || is_unknown_topic(error);
@@ -183,9 +188,17 @@ std::map<std::string, std::string> KafkaClientForTests::configs(const std::strin
 }
 
 std::int32_t KafkaClientForTests::partitions(const std::string& topic) {
-  const auto count = admin_->partition_count(topic, kTimeout);
-  if (!count) fail(count.error().to_string());
-  return count->value_or(0);
+  std::int32_t partitions = 0;
+  Status why;
+  const auto ask = [&] {
+    const auto count = admin_->partition_count(topic, kAnswerTimeout);
+    if (count) partitions = count->value_or(0);
+    why = count ? Status{} : count.error();
+    return why.code() != Code::kUnavailable;
+  };
+  static_cast<void>(wait_until(ask, kTimeout));
+  check(why);
+  return partitions;
 }
 
 std::vector<PartitionPlace> KafkaClientForTests::places(const std::string& topic) {
@@ -196,9 +209,13 @@ std::vector<PartitionPlace> KafkaClientForTests::places(const std::string& topic
                                                         rd_kafka_t* client) {
   const TopicPtr handle{rd_kafka_topic_new(client, topic.c_str(), nullptr)};
   const rd_kafka_metadata_t* raw = nullptr;
-  if (rd_kafka_metadata(client, 0, handle.get(), &raw, kTimeoutMs) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    return {};
-  }
+  const bool answered = wait_until(
+      [&] {
+        return rd_kafka_metadata(client, 0, handle.get(), &raw, kAnswerTimeoutMs) ==
+               RD_KAFKA_RESP_ERR_NO_ERROR;
+      },
+      kTimeout);
+  if (!answered) return {};
   const MetadataPtr metadata{raw};
   std::vector<PartitionPlace> places;
   const auto& found = metadata->topics[0];
@@ -297,16 +314,30 @@ std::vector<PartitionEnds> KafkaClientForTests::stable_ends(const std::string& t
   return ends(topic, client.get());
 }
 
+// rd_kafka_query_watermark_offsets of librdkafka before 2.3 waits for a broker that is down for as
+// long as that takes, whatever time it was given.
 std::vector<PartitionEnds> KafkaClientForTests::ends(const std::string& topic, rd_kafka_t* client) {
-  std::vector<PartitionEnds> ends(static_cast<std::size_t>(partitions(topic)));
-  for (std::size_t i = 0; i < ends.size(); ++i) {
+  const auto count = partitions(topic);
+  const auto offsets_at = [&](std::int64_t time) {
+    PartitionListPtr list;
     answered("ends of " + topic, [&] {
-      const auto error =
-          rd_kafka_query_watermark_offsets(client, topic.c_str(), static_cast<std::int32_t>(i),
-                                           &ends[i].low, &ends[i].high, kLeaderTimeoutMs);
+      list = all_partitions(topic, count);
+      for (int i = 0; i < count; ++i) list->elems[i].offset = time;
+      auto error = rd_kafka_offsets_for_times(client, list.get(), kAnswerTimeoutMs);
+      for (int i = 0; i < count && error == RD_KAFKA_RESP_ERR_NO_ERROR; ++i)
+        error = list->elems[i].err;
       if (error != RD_KAFKA_RESP_ERR_NO_ERROR) static_cast<void>(places(topic, client));
       return error;
     });
+    return list;
+  };
+  std::vector<PartitionEnds> ends(static_cast<std::size_t>(count));
+  if (ends.empty()) return ends;
+  const auto lows = offsets_at(RD_KAFKA_OFFSET_BEGINNING);
+  const auto highs = offsets_at(RD_KAFKA_OFFSET_END);
+  for (int i = 0; i < count; ++i) {
+    ends.at(static_cast<std::size_t>(lows->elems[i].partition)).low = lows->elems[i].offset;
+    ends.at(static_cast<std::size_t>(highs->elems[i].partition)).high = highs->elems[i].offset;
   }
   return ends;
 }
