@@ -69,9 +69,9 @@ class App {
 
   /// start(), then waits for SIGINT, SIGTERM or an error, then stop(). Never throws: failures are
   /// one line on stderr. Returns the exit code: 0 stopped, 1 failed, 2 bad configuration or
-  /// topology. A stop that lasts 5 s longer than `shutdown_timeout` ends the process, with 1: a user
-  /// function that hangs cannot be ended otherwise. Blocks both signals in the calling thread; call it before other threads are started,
-  /// or block them there.
+  /// topology. A stop that lasts 5 s longer than `shutdown_timeout` ends the process, with 1: a
+  /// user function that hangs cannot be ended otherwise. Blocks both signals in the calling thread;
+  /// call it before other threads are started, or block them there.
   int run();
 
   /// Everything that would make start() throw, one sentence each; empty: nothing.
