@@ -98,8 +98,7 @@ std::optional<std::string> changelog_warning(const std::string& topic, const Key
   if (lag == 0 && policy != configs.end() && policy->second.find("compact") != std::string::npos) {
     return "changelog " + topic +
            " has min.compaction.lag.ms=0: what a crash in the middle of a commit supersedes there "
-           "may "
-           "be compacted away before the next start has written it again; set it to " +
+           "may be compacted away before the next start has written it again; set it to " +
            millis(kMinCompactionLag);
   }
   return std::nullopt;

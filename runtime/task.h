@@ -119,8 +119,9 @@ class Task final : public TaskContext {
   /// Compares the changelogs with what the task knows of them, `log_ends` by store in the order of
   /// the plan: what a writer that has lost the partition left there after the last commit must be
   /// overwritten before brokers compact what it supersedes. Called every quarter of the compaction
-  /// lag and, as `last`, before the end. Whatever the task has done, a commit follows: should a
-  /// copy of an older one have come late to the broker, it does not stay the newest.
+  /// lag and, as `last`, before the end. The next `prepare` commits if nothing was committed since
+  /// the look before, and after the last look in any case: should a copy of an older commit have
+  /// come late to the broker, it does not stay the newest.
   ///
   /// unavailable: there are such records; start again from the commit point, which writes their
   /// keys anew. corruption: a changelog is shorter than it was.
