@@ -155,6 +155,7 @@ Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
   settings.new_lineage = std::uniform_int_distribution<std::uint64_t>{1}(state.random);
   settings.reset = state.app->config.auto_offset_reset;
   settings.batch_bytes_max = state.bytes_max;
+  settings.transactional = state.app->transactional();
   settings.accept_unknown_values =
       state.app->config.on_unknown_value == UnknownValuePolicy::kAccept;
   for (const auto& store : request.plan.stores) {
@@ -162,8 +163,8 @@ Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
     if (lag != state.app->min_compaction_lag.end()) {
       // A topic without one was warned of. Rolling a segment, which compaction waits for, takes
       // longer as a rule, and every crash would end in an error otherwise.
-      settings.min_compaction_lag = std::min(
-          settings.min_compaction_lag, lag->second.count() > 0 ? lag->second : kMinCompactionLag);
+      settings.min_compaction_lags[store.changelog.topic] =
+          lag->second.count() > 0 ? lag->second : kMinCompactionLag;
     }
     const auto found = state.app->delete_retention.find(store.changelog.topic);
     if (found != state.app->delete_retention.end()) {

@@ -297,21 +297,39 @@ class Restore {
     auto status = judge(i);
     if (!status.ok()) {
       if (auto cleared = place.engine->clear(place.index); !cleared.ok()) return cleared;
+      return status;
     }
-    return status;
+    // The engine has what the log has lost without saying of which keys.
+    if (store.restored_from > 0 && lost_in_tail(i) > 0) return write_all_again(i);
+    return {};
   }
 
   // Keys of the tail that the log has not shown, and whose committed values a record of the tail
   // may have cost them: brokers compact behind what is older than the lag, and a start in time has
   // written the tail's keys again before.
   std::size_t suspects(std::size_t i) const {
-    const auto now = clock_.now();
-    const bool in_time = now - start_.point.committed_at <= settings_.min_compaction_lag;
-    // The commit point's time is not that of a store which was not in it.
-    if (in_time && !start_.stores[i].missed_commits) return 0;
-    return static_cast<std::size_t>(std::count_if(
-        unseen_.begin(), unseen_.end(),
-        [&](const auto& unseen) { return now - unseen.second > settings_.min_compaction_lag; }));
+    const auto lag = settings_.min_compaction_lags.find(plan_.stores[i].changelog.topic);
+    if (lag == settings_.min_compaction_lags.end()) return 0;
+    if (age_of_commit(i) <= lag->second) return 0;
+    const auto unprotected = std::count_if(unseen_.begin(), unseen_.end(), [&](const auto& unseen) {
+      return clock_.now() - unseen.second > lag->second;
+    });
+    return static_cast<std::size_t>(unprotected) + lost_in_tail(i);
+  }
+
+  // Records of the tail that are not there any more, of keys nobody knows: deletions, which brokers
+  // take out once their time is over, after what they have deleted. In a tail of transactions they
+  // are markers, or records that do not count.
+  std::size_t lost_in_tail(std::size_t i) const {
+    if (settings_.transactional || age_of_commit(i) <= settings_.delete_retention) return 0;
+    const StoreStart& store = start_.stores[i];
+    return static_cast<std::size_t>(store.examined_end - store.committed_end) - tail_records_;
+  }
+
+  // The commit point's time is not that of a store which was not in it.
+  std::chrono::milliseconds age_of_commit(std::size_t i) const {
+    if (start_.stores[i].missed_commits) return std::chrono::milliseconds::max();
+    return clock_.now() - start_.point.committed_at;
   }
 
   Status look_at_log(std::size_t i) {
@@ -321,7 +339,7 @@ class Restore {
     auto status = reader_.read(
         changelog, store.restored_from, store.committed_end,
         [&](std::span<const LogRecord> records) -> Status {
-          see(i, records);
+          see(records);
           if (!observer_.cancelled()) return {};
           return Status::cancelled("restore of " + to_string(changelog) + " was stopped");
         });
@@ -352,7 +370,7 @@ class Restore {
     auto status = reader_.read(
         log, store.restored_from, end, [&](std::span<const LogRecord> records) -> Status {
           store.records += loader.add(records);
-          see(i, records);
+          see(records);
           if (loader.bytes() < settings_.batch_bytes_max) return {};
           if (observer_.cancelled())
             return Status::cancelled("restore of " + to_string(log) + " was stopped");
@@ -367,13 +385,11 @@ class Restore {
     return {};
   }
 
-  void see(std::size_t i, std::span<const LogRecord> records) {
+  void see(std::span<const LogRecord> records) {
     seen_records_ += records.size();
     if (unseen_.empty()) return;
-    std::string key;
     for (const LogRecord& record : records) {
-      if (record.key && layout_of(i).engine_key(*record.key, record.timestamp, key))
-        unseen_.erase(key);
+      if (record.key) unseen_.erase(std::string{*record.key});
     }
   }
 
@@ -391,6 +407,12 @@ class Restore {
     if (auto status = load(i, source, end, kNoLineage); !status.ok()) return status;
     start_.stores[i].restored_from = 0;
     if (auto status = read_tail(i); !status.ok()) return status;
+    return write_all_again(i);
+  }
+
+  // Every key of the engine, with those of the tail.
+  Status write_all_again(std::size_t i) {
+    const auto& place = engines_.places()[i];
     auto scan = place.engine->scan(place.index, std::nullopt, std::nullopt);
     if (!scan) return scan.error();
     auto& keys = start_.stores[i].tail_keys;
@@ -405,23 +427,19 @@ class Restore {
     StoreStart& store = start_.stores[i];
     std::unordered_set<std::string> keys;
     std::string engine_key;
-    Timestamp clock_record{};  // Compaction leaves alone what follows it, too.
+    Timestamp newest{};  // Compaction leaves alone what follows a young record, too.
+    tail_records_ = 0;
     auto status =
         reader_.read(plan_.stores[i].changelog, store.committed_end, store.examined_end,
                      [&](std::span<const LogRecord> records) -> Status {
+                       tail_records_ += records.size();
                        for (const LogRecord& record : records) {
-                         if (record.key == kClockKey)
-                           clock_record = std::max(clock_record, record.timestamp);
+                         newest = std::max(newest, record.timestamp);
                          // What is no key of the store does not get into it either.
                          if (record.key && *record.key != kClockKey &&
                              layout_of(i).engine_key(*record.key, record.timestamp, engine_key)) {
                            keys.insert(engine_key);
-                           // Of versions none is superseded before it has expired.
-                           if (layout_of(i).kind() != StoreKind::kVersioned) {
-                             const auto time = std::max(record.timestamp, clock_record);
-                             auto& oldest = unseen_.try_emplace(engine_key, time).first->second;
-                             oldest = std::min(oldest, time);
-                           }
+                           unseen_.try_emplace(std::string{*record.key}, newest);
                          }
                        }
                        return {};
@@ -439,10 +457,12 @@ class Restore {
   const RestoreSettings& settings_;
   RestoreObserver& observer_;
   std::vector<ChangelogReader::Ends> logs_;
-  // Of the store in hand: keys of the tail that the log has not shown yet, with the time of the
-  // oldest record there, and how many records it has shown.
+  // Of the store in hand: changelog keys of the tail that the log has not shown yet, with the time
+  // up to which the oldest record there is protected from compaction; how many records the log and
+  // its tail have shown.
   std::unordered_map<std::string, Timestamp> unseen_;
   std::uint64_t seen_records_ = 0;
+  std::size_t tail_records_ = 0;
   std::vector<bool> is_known_;  // By store: its changelog is that of the last commit.
   TaskStart start_;
 };

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -75,11 +76,14 @@ struct RestoreSettings {
   /// How long the broker keeps tombstones at least: an engine that is behind and older than half of
   /// it has missed some.
   std::chrono::milliseconds delete_retention = std::chrono::hours{24};
-  /// How long the broker keeps what a record supersedes, at least. Where the last commit is older,
-  /// what the log does not show may have been lost.
-  std::chrono::milliseconds min_compaction_lag = std::chrono::milliseconds::max();
+  /// How long the broker keeps what a record supersedes, at least, by changelog topic; without end
+  /// for those that are not in it. Where the last commit is older, what the log does not show may
+  /// have been lost.
+  std::map<std::string, std::chrono::milliseconds> min_compaction_lags;
   /// Go on with what the log shows then.
   bool accept_unknown_values = false;
+  /// Changelogs are written in transactions, whose markers take offsets of their own.
+  bool transactional = false;
   /// Changes collected before they are sorted and written to the engine.
   std::size_t batch_bytes_max = std::size_t{32} << 20;
 };
@@ -92,7 +96,7 @@ struct StoreStart {
   std::uint64_t records = 0;       ///< Applied to the engine.
   std::vector<std::string>
       tail_keys;  ///< Engine keys of [E, L), which no commit covers: to be written again.
-  /// Of the tail's keys, those whose committed values the log may have lost.
+  /// Of the tail's keys, those whose committed values the log may have lost; at most.
   std::size_t unknown_values = 0;
   std::string rebuilt;  ///< Why the engine's content was discarded; empty if it was not.
   /// The store was taken out and is back: it is as the last commit with it left it, which is older

@@ -126,8 +126,8 @@ UnknownValuesError::UnknownValuesError(std::string changelog, std::int32_t parti
                                        std::size_t key_count)
     : Error(
           "unknown_values",
-          "changelog " + changelog + "-" + std::to_string(partition_number) + " holds records of " +
-              std::to_string(key_count) +
+          "changelog " + changelog + "-" + std::to_string(partition_number) +
+              " held records of up to " + std::to_string(key_count) +
               " keys that no commit covers, has been compacted, and the last commit is older than "
               "its min.compaction.lag.ms: what was committed for these keys may be gone; start "
               "with the state directory of the process that crashed if it is another one than "

@@ -33,6 +33,9 @@ Simulation::Simulation(const Shape& shape, std::uint64_t seed, Break broken)
   harness_.offsets = [this] { return offsets_for_start(); };
   harness_.clock.advance(std::chrono::hours{24 * 20});
   harness_.restore_settings.delete_retention = kDeleteRetention;
+  for (const std::size_t store : written_stores())
+    harness_.restore_settings.min_compaction_lags[harness_.changelog(store).topic] =
+        kMinCompactionLag;
   if (shape.skips) give_up_bad_records();
   harness_.settings.transactional = below(2) == 0;
   static constexpr std::array<std::size_t, 3> kBudgets{0, 600, 1 << 20};
@@ -348,8 +351,10 @@ void Simulation::stale_commit() {
   } else {
     // The broker refuses those of an earlier producer; those of an earlier owner are not sent; one
     // that lands behind its successor has been in the network for a while at most.
-    if (harness_.clock.now() - committed_at_ > kIdleCheck) return;
-    harness_.log.commit(history[history.size() - 2]);
+    const auto& earlier = history[history.size() - 2];
+    const auto sent_at = decode_metadata(earlier.front().metadata)->committed_at;
+    if (harness_.clock.now() - sent_at > kIdleCheck) return;
+    harness_.log.commit(earlier);
     exposed_since_ = std::min(exposed_since_.value_or(committed_at_), committed_at_);
   }
   if (below(2) == 0) crash();
@@ -371,27 +376,83 @@ void Simulation::clean_logs() {
   }
 }
 
-// What is uncommitted is looked for in time, and before an orderly stop: by a start, here.
+// What is uncommitted is looked for in time, and before an orderly stop.
 void Simulation::heal() {
-  harness_.crash(true);
-  start(true);
+  if (broken(Break::kNoLook)) return;
+  std::vector<std::int64_t> ends;
+  for (std::size_t i = 0; i < harness_.plan.stores.size(); ++i) {
+    const bool written = harness_.plan.stores[i].writes_changelog();
+    ends.push_back(written ? harness_.log.ends_now(harness_.changelog(i))->end : -1);
+  }
+  const auto status = harness_.task->check_logs(ends, true);
+  if (!status.ok()) {
+    expect_foreign(status);
+    harness_.crash(true);
+    return start(true);
+  }
+  const auto prepared = harness_.task->prepare();
+  require(prepared.has_value(), "changes cannot be produced");
+  require(*prepared != nullptr, "a look is not followed by a commit");
+  const auto point = judge(**prepared);
+  if (!point) {
+    expect_foreign(point.error());
+    harness_.crash(true);
+    return start(true);
+  }
+  land(*point);
+  check_commit_point();
+  require(harness_.learn(*point), "outputs held back");
+  exposed_since_.reset();
 }
 
-// Nobody is there for long.
+// What a crash has left in the changelogs stays there, unhealed, while brokers compact. A person is
+// asked where a value may be lost by that; here the person has the topics as they were.
 void Simulation::outage() {
   heal();
+  if (below(3) == 0) {
+    for (std::size_t i = below(8) + 1; i > 0; --i) append();
+    require(harness_.process(10).has_value(), "processing fails");
+    harness_.log.lose_after(below(6));
+    require(harness_.task->prepare().has_value(), "changes cannot be produced");
+  }
+  const auto ends = harness_.task->commit_point().changelog_ends;
   harness_.crash(true);
+  bool tail = false;  // Of records that were not healed, or had no key to heal.
+  for (const std::size_t store : written_stores()) {
+    const auto& where = harness_.changelog(store);
+    const auto& log = whole_logs_[where] = harness_.changelog_log(store);
+    tail |= std::cmp_less(ends.at(where.topic), log.size());
+  }
   if (below(2) == 0) {
     disk_->move();
   } else {
     lose_disk_or_not();
   }
+  nobody_is_there();
+  if (!tail || harness_.settings.transactional) {
+    whole_logs_.clear();
+    return start();
+  }
+  harness_.restore_settings.accept_unknown_values = broken(Break::kUnknownIsAbsent);
+  const auto status = harness_.create();
+  harness_.crash(true);
+  if (!status.ok()) {
+    require(status.code() == Code::kInvalidArgument, "a start fails: " + status.to_string());
+    for (const auto& [where, log] : whole_logs_) put_back(where, log);
+    harness_.restore_settings.accept_unknown_values = true;  // Nobody else can know.
+  }
+  start(true);  // A crash, and the disk it loses, would need the person again.
+  harness_.restore_settings.accept_unknown_values = false;
+  whole_logs_.clear();
+}
+
+// For long.
+void Simulation::nobody_is_there() {
   static constexpr std::array<std::chrono::hours, 5> kLengths{1h, 11h, 13h, 25h, 60h};
   for (std::size_t i = below(3) + 2; i > 0; --i) {
     harness_.clock.advance(kLengths.at(below(kLengths.size())));
     clean_logs();
   }
-  start();
 }
 
 // --- What a person must decide ---

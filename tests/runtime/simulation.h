@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -26,7 +27,9 @@ enum class Break {
   kHealsWithTheLatest,      // B4b: the value of the uncommitted record, not the committed one.
   kReadsLag,                // B5: what is not in the cache comes from an older checkpoint.
   kNoHealing,               // B6 (a)
+  kNoLook,                  // B6 (a) and B3, while a task is idle
   kNoClockRecords,          // B6 (b)
+  kUnknownIsAbsent,         // B6 (d)
   kOldCheckpointUsed,       // B8
   kHoleInTheEngine,         // B11
   kLostOffsetsAreAStart,    // B13: no offsets: the whole log counts, the input begins anew.
@@ -125,6 +128,7 @@ class Simulation {
   void clean_logs();
   void heal();
   void outage();
+  void nobody_is_there();
 
   // What a person must decide: refused, put right.
   void lose_offsets();
@@ -182,7 +186,8 @@ class Simulation {
   bool repeats_ = false;      // Outputs may be there twice, by what a person has done.
   Timestamp committed_at_{};  // The newest commit point.
   std::optional<Timestamp> exposed_since_;  // Something uncommitted supersedes something committed.
-  std::optional<std::vector<CommittedOffset>> unstable_;  // Read too early.
+  std::optional<std::vector<CommittedOffset>> unstable_;       // Read too early.
+  std::map<TopicPartition, MemoryLog::Partition> whole_logs_;  // As before an outage in hand.
 };
 
 }  // namespace millrace::testing

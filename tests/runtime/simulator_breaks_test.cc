@@ -62,9 +62,17 @@ BOOST_AUTO_TEST_CASE(reading_past_changes_not_checkpointed_it_finds_a_lost_updat
 }
 // B6 (a)
 BOOST_AUTO_TEST_CASE(without_healing_it_finds_a_foreign_value) { finds(Break::kNoHealing); }
+// B6 (a), B3
+BOOST_AUTO_TEST_CASE(without_looks_at_the_log_it_finds_a_committed_value_compacted_away) {
+  finds(Break::kNoLook);
+}
 // B6 (b)
 BOOST_AUTO_TEST_CASE(without_clock_records_it_finds_a_committed_value_compacted_away) {
   finds(Break::kNoClockRecords);
+}
+// B6 (d)
+BOOST_AUTO_TEST_CASE(taking_unknown_values_for_absent_it_finds_a_lost_update) {
+  finds(Break::kUnknownIsAbsent);
 }
 // B8
 BOOST_AUTO_TEST_CASE(with_an_old_checkpoint_it_finds_a_deleted_key) {

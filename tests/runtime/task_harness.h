@@ -146,6 +146,7 @@ class TaskHarness {
     if (!opened) return opened.error();
     engines = *std::move(opened);
     restore_settings.new_lineage = ++lineages;
+    restore_settings.transactional = settings.transactional;
     RestoreObserver nobody;
     return restore_task(plan, *engines, offsets(), *reader, clock, restore_settings,
                         observer != nullptr ? *observer : nobody);

@@ -26,7 +26,7 @@ Topology counting() {
 struct Crashed : TaskHarness {
   explicit Crashed(bool keep_disk) : TaskHarness(counting()) {
     clock.advance(std::chrono::hours{24 * 20});
-    restore_settings.min_compaction_lag = kLag;
+    restore_settings.min_compaction_lags = {{"app-counts-changelog", kLag}};
     BOOST_REQUIRE(start().ok());
     count({"a", "b"});
     BOOST_REQUIRE(commit().ok());
@@ -60,6 +60,41 @@ BOOST_AUTO_TEST_CASE(a_value_that_may_be_compacted_away_is_an_error_for_a_person
   BOOST_CHECK(status.code() == Code::kInvalidArgument);
   // `a` is gone, of `new` and of the segment's key nobody knows that they were never there.
   BOOST_TEST(status.message() == UnknownValuesError("app-counts-changelog", 0, 3).what());
+}
+
+// The deletion that superseded the value of `a` is gone as well: only its offset is left.
+BOOST_AUTO_TEST_CASE(a_deletion_in_the_tail_that_is_compacted_away_is_counted) {
+  Crashed task{false};
+  task.log.append(task.changelog(), {"a", std::nullopt, task.clock.now(), {}});
+  task.log.append(task.changelog(), {"b", i64(9), task.clock.now(), {}});  // Another segment.
+  for (const auto outage : {kLag + 1min, 25 * 60min}) task.pass(outage);
+  const auto status = task.start();
+  BOOST_CHECK(status.code() == Code::kInvalidArgument);
+  // With `new`, and the record of `a` in front of its deletion.
+  BOOST_TEST(status.message() == UnknownValuesError("app-counts-changelog", 0, 3).what());
+}
+
+// The engine has the value, but the log must get it back, or the next disk takes it along.
+BOOST_AUTO_TEST_CASE(behind_such_a_deletion_a_disk_that_is_kept_is_written_again) {
+  Crashed task{true};
+  task.log.append(task.changelog(), {"a", std::nullopt, task.clock.now(), {}});
+  task.log.append(task.changelog(), {"b", i64(9), task.clock.now(), {}});  // Another segment.
+  for (const auto outage : {kLag + 1min, 25 * 60min}) task.pass(outage);
+  BOOST_REQUIRE(task.start().ok());
+  task.crash(false);
+  BOOST_REQUIRE(task.start().ok());
+  BOOST_TEST((task.live() == Contents{{"a", i64(2)}, {"b", i64(1)}}));
+}
+
+// Its markers take offsets.
+BOOST_AUTO_TEST_CASE(holes_in_a_tail_of_transactions_are_no_deletions) {
+  Crashed task{false};
+  task.settings.transactional = true;
+  task.log.append(task.changelog(), {"a", std::nullopt, task.clock.now(), {}});
+  task.log.append(task.changelog(), {"b", i64(9), task.clock.now(), {}});
+  for (const auto outage : {kLag + 1min, 25 * 60min}) task.pass(outage);
+  const auto status = task.start();
+  BOOST_TEST(status.message() == UnknownValuesError("app-counts-changelog", 0, 1).what());
 }
 
 // A process supervisor starts the application again at once.
@@ -101,7 +136,7 @@ BOOST_AUTO_TEST_CASE(a_lag_that_passes_during_the_restore_is_noticed_by_it_and_b
 BOOST_AUTO_TEST_CASE(old_changes_behind_a_record_of_the_clocks_time_are_as_young_as_that) {
   TaskHarness task{counting()};
   task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lag = kLag;
+  task.restore_settings.min_compaction_lags = {{"app-counts-changelog", kLag}};
   BOOST_REQUIRE(task.start().ok());
   const auto count = [&](const std::string& key) {
     task.append("words", key, "x", task.clock.now() - 24h);
@@ -159,7 +194,7 @@ BOOST_AUTO_TEST_CASE(a_disk_that_is_kept_knows_all_values) {
 BOOST_AUTO_TEST_CASE(a_key_that_the_log_shows_below_the_committed_end_is_known) {
   TaskHarness task{counting()};
   task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lag = kLag;
+  task.restore_settings.min_compaction_lags = {{"app-counts-changelog", kLag}};
   BOOST_REQUIRE(task.start().ok());
   const auto count = [&] {
     task.append("words", "a", "x", task.clock.now());
@@ -177,6 +212,45 @@ BOOST_AUTO_TEST_CASE(a_key_that_the_log_shows_below_the_committed_end_is_known) 
   task.clock.advance(kLag + 1min);
   BOOST_REQUIRE(task.start().ok());
   BOOST_TEST((task.live() == Contents{{"a", i64(3)}}));
+}
+
+class Versioning final : public Processor<std::string, std::string, std::string, std::string> {
+ public:
+  void process(const Record<std::string, std::string>& record, Context& context) override {
+    context.versioned_store<std::string, std::string>("versions")
+        .put(record.key(), record.value(), record.timestamp());
+  }
+};
+
+// B12. The newest version does not expire, and a later one in the tail supersedes it in the log.
+BOOST_AUTO_TEST_CASE(a_version_that_may_be_compacted_away_is_an_error_after_the_lag_of_its_own) {
+  constexpr auto kHistoryLag = 48h;
+  Topology topology;
+  topology.versioned_store<std::string, std::string>("versions", {.history_retention = 24h});
+  topology.stream(words).process<Versioning>(connects("versions"));
+  TaskHarness task{topology};
+  task.clock.advance(std::chrono::hours{24 * 20});
+  task.restore_settings.min_compaction_lags = {{"app-versions-changelog", kHistoryLag}};
+  BOOST_REQUIRE(task.start().ok());
+  const auto put = [&](const std::string& key) {
+    task.append("words", key, "x", task.clock.now());
+    BOOST_REQUIRE(task.process(10).has_value());
+  };
+  put("a");
+  BOOST_REQUIRE(task.commit().ok());
+  task.clock.advance(1s);
+  put("a");
+  put("of another segment");
+  BOOST_REQUIRE(task.task->prepare().has_value());
+  const auto start_after = [&](std::chrono::milliseconds outage) {
+    task.crash(false);
+    task.clock.advance(outage);
+    task.log.clean(task.changelog(), {task.clock.now(), kHistoryLag, 24h * 30, 1});
+    return task.create();
+  };
+  BOOST_TEST(start_after(47h).ok());
+  BOOST_TEST(start_after(2h).message() ==
+             UnknownValuesError("app-versions-changelog", 0, 2).what());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
