@@ -46,6 +46,11 @@ Status absent(const AppContext& app, const std::string& store, TaskId id) {
   const auto tasks = app.board.tasks();
   const auto found = tasks.find(id);
   const std::string task = "task " + to_string(id);
+  if (found != tasks.end() && found->second.state == TaskState::kParked) {
+    return Status::cancelled(about(app, store,
+                                   task + " is parked: it failed and waits for another assignment "
+                                          "or process (/status has the error)"));
+  }
   if (found != tasks.end()) {
     return Status::unavailable(
         about(app, store,

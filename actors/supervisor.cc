@@ -501,8 +501,18 @@ std::chrono::milliseconds Supervisor::check_interval() const {
   return std::max(lag / 4, kCheckIntervalMin);
 }
 
+// A restore may take longer than the time that a look is good for.
+RestorerHandle Supervisor::idle_restorer() {
+  const RestorerEntry& idlest = idlest_restorer();
+  if (idlest.tasks == 0) return idlest.actor;
+  if (!state.spare_restorer) {
+    state.spare_restorer = spawn<Restorer, caf::detached>(state.app, std::size_t{0});
+  }
+  return state.spare_restorer;
+}
+
 // Asks where the changelogs of all running tasks end, in one request, and tells each task; one look
-// at a time. A restorer that is busy answers when it is done: a look may come late.
+// at a time.
 void Supervisor::check_all() {
   if (state.checking > 0 || state.stopping) return;
   auto changelogs = std::make_shared<std::vector<std::optional<TopicPartition>>>();
@@ -518,7 +528,7 @@ void Supervisor::check_all() {
   if (changelogs->empty()) return;
   tasks.emplace_back(TaskRef{}, changelogs->size());
   state.checking = 1;
-  request(idlest_restorer().actor, kPatience, ends_atom::value, Changelogs{std::move(changelogs)})
+  request(idle_restorer(), kPatience, ends_atom::value, Changelogs{std::move(changelogs)})
       .then(
           [this, tasks](const LogEnds& ends) {
             for (std::size_t i = 0; ends != nullptr && i + 1 < tasks.size(); ++i) {
@@ -592,12 +602,14 @@ void Supervisor::finish_if_closed() {
   state.finishing = true;
   const auto last = [this] {
     for (auto& restorer : state.restorers) send(restorer.actor, stop_atom::value);
+    if (state.spare_restorer) send(state.spare_restorer, stop_atom::value);
     state.app->directory.clear();
     state.app->board.set_app_state(state.error.ok() ? AppState::kStopped : AppState::kError,
                                    state.error.message());
     state.membership = nullptr;
     state.committer = nullptr;
     state.restorers.clear();
+    state.spare_restorer = nullptr;
     quit();
   };
   const auto stop_committer = [this, last] {

@@ -54,6 +54,7 @@ struct SupervisorState {
     std::size_t tasks = 0;  // Asked for and not answered.
   };
   std::vector<RestorerEntry> restorers;
+  RestorerHandle spare_restorer;  // For looks while all others restore; made when it is needed.
   std::map<TaskId, Entry> tasks;
   std::uint64_t attempts = 0;
   std::set<TaskId> revoking;  // Tasks whose closing the group waits for.
@@ -107,6 +108,7 @@ class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState>
 
   [[nodiscard]] TaskPlan plan(TaskId id) const;
   RestorerEntry& idlest_restorer();
+  RestorerHandle idle_restorer();
   void begin(Entry& entry);
   void restore(TaskRef ref, const TaskPlan& plan, const CommittedOffsets& committed);
   void on_restored(TaskRef ref, const RestoreAnswer& answer);

@@ -90,6 +90,7 @@ Result<std::size_t> Task::process(std::size_t records_max) {
 // a crash here costs nothing but doing it again, and outputs that left already may repeat
 // (at-least-once). False: it is to be tried again later, and nothing of it is left.
 Result<bool> Task::process_record(Input& input, const RawRecord& record) {
+  if (record.key == kClockKey && !record.value) return true;  // Of a changelog: no change.
   origin_ = {input.partition.topic, input.partition.partition, record.offset};
   if (settings_.hand) settings_.hand->take(input.index, record.offset);
   before_ = {stream_time_, input.partition_time, input.has_time};

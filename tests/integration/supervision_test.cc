@@ -68,6 +68,9 @@ BOOST_AUTO_TEST_CASE(a_parked_task_keeps_its_place_while_the_others_go_on) {
     BOOST_TEST((app.state() == AppState::kRestoring));  // Not ready, not ended.
     BOOST_TEST(contains(app.status_json(), "thirteen is not for me"), app.status_json());
     BOOST_TEST(contains(log.text(), "it is parked"), log.text());
+    BOOST_CHECK_EXCEPTION(stored_counts(app), NotReadyError, [](const NotReadyError& error) {
+      return error.reason == NotReadyReason::kStopped && contains(error.what(), "is parked");
+    });
     app.stop();
     BOOST_TEST((app.state() == AppState::kStopped), app.error());
   }

@@ -100,6 +100,20 @@ BOOST_AUTO_TEST_CASE(a_restore_passes_clock_records_over) {
   BOOST_TEST(task.begun.stores[0].tail_keys.empty());
 }
 
+// As does an application that reads the changelog as its input, whose types know no such key.
+BOOST_AUTO_TEST_CASE(an_input_passes_clock_records_over) {
+  Topology topology;
+  topology.stream(Topic<std::int64_t, std::int64_t>{"numbers"}).group_by_key().count("counts");
+  TaskHarness task{topology};
+  BOOST_REQUIRE(task.start().ok());
+  task.append("numbers", std::string{kClockKey}, std::nullopt, from_millis(1000));
+  const auto processed = task.process(10);
+  BOOST_REQUIRE(processed.has_value());
+  BOOST_TEST(*processed == 1U);
+  BOOST_REQUIRE(task.commit().ok());
+  BOOST_TEST(task.source(0) == 1);
+}
+
 // A reader that knows nothing of it finds a window that starts, or a session that ends, at 0.
 BOOST_AUTO_TEST_CASE(its_key_is_one_of_every_kind_of_store) {
   std::string key;

@@ -167,7 +167,8 @@ class DeadLetterTopicNotFoundError final : public Error {
   const std::string topic;
 };
 
-/// A changelog holds records but the group has no committed offset that says how far they count.
+/// A changelog holds records but the group has no committed offset that says how far they count. A
+/// task fails with it: its text is that of `App::error()`.
 class CommittedOffsetsLostError final : public Error {
  public:
   CommittedOffsetsLostError(std::string changelog, std::int32_t partition_number, std::int64_t end);
@@ -178,7 +179,8 @@ class CommittedOffsetsLostError final : public Error {
 
 /// Records that no commit covers lie behind a changelog's committed end, and for longer than
 /// brokers keep what such records supersede (`min.compaction.lag.ms`): committed values of their
-/// keys may be gone from the changelog, and the local state that had them too.
+/// keys may be gone from the changelog, and the local state that had them too. A task fails with
+/// it: its text is that of `App::error()`.
 class UnknownValuesError final : public Error {
  public:
   UnknownValuesError(std::string changelog, std::int32_t partition_number, std::size_t key_count);
@@ -217,7 +219,7 @@ class UnknownStoreError final : public Error {
 enum class NotReadyReason : std::uint8_t {
   kRestoring,  ///< Its state is being restored, or its task is too busy to answer: ask again.
   kMoved,      ///< The partition belongs to another instance: ask there.
-  kStopped,    ///< The app is not started, stopping or stopped.
+  kStopped,    ///< The app is not started, stopping or stopped, or the task is parked.
 };
 
 /// "restoring", "moved" or "stopped".
