@@ -50,7 +50,8 @@ bool EngineLoader::engine_key(const LogRecord& record) {
 }
 
 void EngineLoader::collect(const LogRecord& record, std::uint64_t hash) {
-  const bool present = layout_.engine_value(record.value, record.timestamp, value_);
+  const bool present =
+      !record.withdrawn && layout_.engine_value(record.value, record.timestamp, value_);
   const std::size_t size = present ? value_.size() : 0;
   Entry*& entry = newest_[hash];
   if (entry == nullptr || entry->key() != key_ || entry->value_room < size) {

@@ -3,7 +3,14 @@
 
 #include <algorithm>
 
+#include "runtime/withdrawn_version.h"
+
 namespace millrace {
+
+bool MemoryLog::StoredRecord::withdrawn() const {
+  return std::ranges::any_of(headers,
+                             [](const auto& header) { return header.name == kWithdrawnHeader; });
+}
 
 void MemoryLog::create_topic(const std::string& name, std::int32_t partitions) {
   if (find(name) != topics_.size()) return;
@@ -138,7 +145,7 @@ Status MemoryLog::read(const TopicPartition& where, std::int64_t from, std::int6
   for (std::int64_t offset = from; offset < to; ++offset) {
     const auto& record = log.at(static_cast<std::size_t>(offset));
     if (record.visible()) {
-      batch.push_back({offset, record.key, record.value, record.timestamp});
+      batch.push_back({offset, record.key, record.value, record.timestamp, record.withdrawn()});
     }
     if (batch.empty() || (batch.size() < kBatchRecordsMax && offset + 1 < to)) continue;
     auto status = apply(batch);

@@ -34,6 +34,7 @@ class MemoryLog final : public Sink, public ChangelogReader {
     std::optional<Timestamp> delete_horizon = {};
 
     [[nodiscard]] bool visible() const { return fate == Fate::kCommitted; }
+    [[nodiscard]] bool withdrawn() const;  ///< By its header.
   };
   /// The index is the offset. Records stay where they are while others are appended: batches borrow
   /// them.

@@ -416,7 +416,10 @@ class Restore {
     auto scan = place.engine->scan(place.index, std::nullopt, std::nullopt);
     if (!scan) return scan.error();
     auto& keys = start_.stores[i].tail_keys;
-    for (; (*scan)->valid(); (*scan)->next()) keys.emplace_back((*scan)->key());
+    const bool has_time = layout_of(i).observes_time();
+    for (; (*scan)->valid(); (*scan)->next()) {
+      if (!has_time || (*scan)->key() != KeyLayout::kTimeKey) keys.emplace_back((*scan)->key());
+    }
     std::sort(keys.begin(), keys.end());
     keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
     return (*scan)->status();

@@ -25,6 +25,7 @@ struct LogRecord {
   std::optional<std::string_view> key;
   std::optional<std::string_view> value;
   Timestamp timestamp;
+  bool withdrawn = false;  ///< It has the header of that name: the version is none.
 };
 
 /// Reads changelogs: from Kafka, or from the log of a test. Blocking.

@@ -8,6 +8,7 @@
 #include "runtime/dead_letter.h"
 #include "runtime/kill_point.h"
 #include "runtime/partitioner.h"
+#include "runtime/withdrawn_version.h"
 
 namespace millrace {
 namespace {
@@ -382,6 +383,7 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes() {
 
 Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(std::string& at) {
   MILLRACE_KILL_POINT("before_produce");
+  static const Headers withdrawal{{kWithdrawnHeader, std::nullopt}};
   auto commit = std::make_shared<PreparedCommit>();
   commit->task = plan_.id;
   commit->inputs = plan_.inputs;
@@ -411,7 +413,8 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(st
       if (acks->produced() == 0) status = protect(i, change.timestamp, *acks);
       if (status.ok()) {
         status = sink_.produce(store.changelog, changelog.partition, layout.log_key(change.key),
-                               change.changelog_value(layout), change.timestamp, nullptr, *acks);
+                               change.changelog_value(layout), change.timestamp,
+                               change.withdrawn ? &withdrawal : nullptr, *acks);
       }
       if (!status.ok()) {
         return Status{status.code(), "task " + id_text_ + ": cannot write to changelog " +

@@ -26,6 +26,11 @@ class ChangeSet {
     changes_.push_back({key, {}, true, logged, timestamp});
     return changes_.back();
   }
+  const Change& add_withdrawal(std::string_view key, std::string_view in_effect,
+                               Timestamp timestamp) {
+    changes_.push_back({key, store(in_effect), true, true, timestamp, true});
+    return changes_.back();
+  }
 
   [[nodiscard]] const std::vector<Change>& changes() const { return changes_; }
   [[nodiscard]] std::size_t bytes() const { return bytes_ + changes_.capacity() * sizeof(Change); }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "millrace/state_cache.h"
 
+#include <limits>
+#include <utility>
+
 #include "stores/state_cache_impl.h"
 
 namespace millrace {
@@ -177,8 +180,7 @@ void StateCache::undo_record() {
 
 void StateCache::log_again(std::string_view key, Timestamp timestamp_if_absent) {
   StateEntry& entry = load(key);
-  if (impl_->layout.kind() == StoreKind::kVersioned && !entry.present_)
-    return log_version_in_effect(entry);
+  if (impl_->layout.kind() == StoreKind::kVersioned) return log_version_again(entry);
   impl_->mark(entry);
   entry.unlogged_ = false;
   if (entry.present_) return;
@@ -188,27 +190,41 @@ void StateCache::log_again(std::string_view key, Timestamp timestamp_if_absent) 
   entry.timestamp_ = std::max(time, from_millis(0));
 }
 
-// A foreign version cannot be taken out of the log, but a version with the value that was in effect
-// before it says the same as no version. Afterwards the value is valid from the later time: that is
-// all that can be told.
-void StateCache::log_version_in_effect(StateEntry& entry) {
-  const KeyLayout& layout = impl_->layout;
+void StateCache::log_version_again(StateEntry& entry) {
+  Impl& my = *impl_;
+  const std::string_view key = my.layout.key_of(entry.key());
+  std::string first;
   std::string last;
-  const std::string_view key = layout.key_of(entry.key());
-  layout.compose(key, KeyLayout::kNoTime, 0, last);
-  const auto earlier = scan(entry.key(), last, Extent::kFirst);
-  void* room = replace(entry, from_millis(layout.time_of(entry.key())));
-  if (earlier->valid()) {
-    impl_->ops.copy(earlier->value(), room);
-    return;
+  my.layout.compose(key, std::numeric_limits<std::int64_t>::max(), 0, first);
+  my.layout.compose(key, KeyLayout::kNoTime, 0, last);
+  if (!entry.present_) {
+    entry.timestamp_ = from_millis(my.layout.time_of(entry.key()));
+    std::string in_effect;
+    Serde<std::int64_t>::encode(to_millis(entry.timestamp_), in_effect);
+    const auto earlier = scan(entry.key(), last, Extent::kFirst);
+    if (earlier->valid()) {
+      my.ops.encode(earlier->value(), in_effect);
+    } else {
+      in_effect += KeyLayout::kDeletedVersion;
+    }
+    my.withdrawn.emplace(entry.key(), std::move(in_effect));
   }
-  constexpr char kNothing[] = {KeyLayout::kDeletedVersion};
-  if (const auto status = impl_->ops.decode({kNothing, 1}, room); !status.ok())
-    throw StoreFailure(status);
+  my.mark(entry);
+  if (const auto newest = scan(first, last, Extent::kFirst); newest->valid()) {
+    my.mark(load(newest->key()));
+  }
+  my.versions_again = true;
 }
 
 std::span<const Change> StateCache::prepare() {
   Impl& my = *impl_;
+  // What the log has last of a key outlives compaction: the newest version, which stands first in
+  // the order of engine keys.
+  if (std::exchange(my.versions_again, false)) {
+    std::ranges::sort(my.dirty, [](const StateEntry* a, const StateEntry* b) {
+      return std::pair{a->present_, b->key()} < std::pair{b->present_, a->key()};
+    });
+  }
   my.in_flight = std::make_unique<ChangeSet>(my.dirty.size());
   for (StateEntry* entry : my.dirty) {
     entry->dirty_ = false;
@@ -219,12 +235,17 @@ std::span<const Change> StateCache::prepare() {
       my.ops.encode(entry->storage_, my.scratch);
       my.set_heap_bytes(*entry, my.scratch.size());
       entry->in_flight_ = &my.in_flight->add(entry->key(), my.scratch, entry->timestamp_);
+    } else if (const auto version = my.withdrawn.find(entry->key());
+               version != my.withdrawn.end()) {
+      entry->in_flight_ =
+          &my.in_flight->add_withdrawal(entry->key(), version->second, entry->timestamp_);
     } else {
       entry->in_flight_ =
           &my.in_flight->add_deletion(entry->key(), entry->timestamp_, !entry->unlogged_);
       entry->unlogged_ = false;
     }
   }
+  my.withdrawn.clear();
   my.time.in_flight = my.time.live;
   my.in_flight_entries.clear();
   my.in_flight_entries.swap(my.dirty);
@@ -271,6 +292,7 @@ void StateCache::roll_back() {
     }
   }
   my.in_flight.reset();
+  my.withdrawn.clear();
   my.time.live = my.time.in_flight = my.time.committed;
   my.pass.forget();
 }

@@ -95,6 +95,11 @@ struct StateCache::Impl {
   std::deque<std::unique_ptr<ChangeSet>> committed;
   std::size_t committed_bytes = 0;
 
+  // By engine key, until they are prepared: versions to be withdrawn, with the engine value that
+  // was in effect before each.
+  std::map<std::string, std::string, std::less<>> withdrawn;
+  bool versions_again = false;  // Some of the dirty entries are logged again.
+
   bool recording = false;
   std::vector<Saved> saved;
   std::size_t dirty_before_record = 0;

@@ -7,6 +7,7 @@
 
 #include "runtime/kafka/error_map.h"
 #include "runtime/kafka/kafka_batch.h"
+#include "runtime/withdrawn_version.h"
 
 namespace millrace {
 namespace {
@@ -15,6 +16,15 @@ namespace {
 constexpr std::chrono::milliseconds kQueryTimeout{1'000};
 constexpr int kDrainWaitMs = 10;  // Also how soon a cancelled restore stops.
 constexpr std::chrono::milliseconds kStableEndPause{50};
+
+bool is_withdrawn(const rd_kafka_message_t& message) {
+  rd_kafka_headers_t* headers = nullptr;
+  const void* value = nullptr;
+  std::size_t size = 0;
+  return rd_kafka_message_headers(&message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+         rd_kafka_header_get_last(headers, kWithdrawnHeader, &value, &size) ==
+             RD_KAFKA_RESP_ERR_NO_ERROR;
+}
 
 // librdkafka looks for the new leaders of what it reads and writes, but not of what is only asked
 // about: without this it goes on asking a broker that is gone.
@@ -171,7 +181,7 @@ Status ChangelogConsumer::drain(rd_kafka_queue_t* queue, const TopicPartition& p
         position = message->offset + 1;
         if (message->offset >= to) break;
         const RawRecord raw = raw_record(*message);
-        records.push_back({raw.offset, raw.key, raw.value, raw.timestamp});
+        records.push_back({raw.offset, raw.key, raw.value, raw.timestamp, is_withdrawn(*message)});
       }
     }
     if (status.ok() && !records.empty()) status = apply(records);

@@ -8,6 +8,7 @@
 
 #include "runtime/kafka/embedded_broker.h"
 #include "runtime/kafka/producer.h"
+#include "runtime/withdrawn_version.h"
 
 namespace millrace {
 namespace {
@@ -27,8 +28,11 @@ struct Changelog {
     const auto topic = *writer->topic(where.topic);
     const auto written = writer->new_tracker();
     for (int i = 0; i < 3; ++i) {
-      BOOST_REQUIRE(
-          writer->produce(topic, 0, "key", "value", from_millis(i), nullptr, written.get()).ok());
+      const Producer::Headers headers{{i == 1 ? kWithdrawnHeader : "of another program", ""}};
+      BOOST_REQUIRE(writer
+                        ->produce(topic, 0, "key", "value", from_millis(i),
+                                  i == 0 ? nullptr : &headers, written.get())
+                        .ok());
     }
     BOOST_REQUIRE(writer->await(*written, kPatience).ok());
     reader = *ChangelogConsumer::create(config, {}, [this] { return cancelled; });
@@ -60,6 +64,17 @@ BOOST_AUTO_TEST_CASE(the_ends_are_told_by_the_new_leader_when_the_old_one_is_dow
   const auto now = reader->ends_now(where);
   BOOST_REQUIRE(now);
   BOOST_TEST(now->end == 3);
+}
+
+// B12
+BOOST_AUTO_TEST_CASE(a_record_with_the_header_of_a_withdrawal_is_one) {
+  std::vector<bool> withdrawn;
+  const auto status = reader->read(where, 0, 3, [&](std::span<const LogRecord> records) -> Status {
+    for (const auto& record : records) withdrawn.push_back(record.withdrawn);
+    return {};
+  });
+  BOOST_REQUIRE(status.ok());
+  BOOST_TEST((withdrawn == std::vector<bool>{false, true, false}));
 }
 
 BOOST_AUTO_TEST_CASE(a_look_at_the_lag_finds_the_new_leader_for_the_next_one) {

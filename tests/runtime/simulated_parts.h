@@ -152,10 +152,17 @@ class SimulatedReader final : public ChangelogReader {
   }
   Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
               const Apply& apply) override {
-    return log_.read(partition, from, read_to ? read_to(partition, from, to) : to, apply);
+    const Apply without_headers = [&](std::span<const LogRecord> records) {
+      std::vector<LogRecord> changed{records.begin(), records.end()};
+      for (auto& record : changed) record.withdrawn = false;
+      return apply(changed);
+    };
+    return log_.read(partition, from, read_to ? read_to(partition, from, to) : to,
+                     keeps_withdrawn ? without_headers : apply);
   }
 
   std::function<std::int64_t(const TopicPartition&, std::int64_t from, std::int64_t to)> read_to;
+  bool keeps_withdrawn = false;  ///< As if their header were not there.
 
  private:
   MemoryLog& log_;

@@ -35,7 +35,7 @@ Simulation::Simulation(const Shape& shape, std::uint64_t seed, Break broken)
   harness_.restore_settings.delete_retention = kDeleteRetention;
   for (const std::size_t store : written_stores())
     harness_.restore_settings.min_compaction_lags[harness_.changelog(store).topic] =
-        kMinCompactionLag;
+        compaction_lag(store);
   if (shape.skips) give_up_bad_records();
   harness_.settings.transactional = below(2) == 0;
   static constexpr std::array<std::size_t, 3> kBudgets{0, 600, 1 << 20};
@@ -331,6 +331,7 @@ MemoryLog::StoredRecord Simulation::foreign_record() {
   // It comes from the same program, which tells the time where its records do not.
   if (time_ < harness_.clock.now() - kIdleCheck && !broken(Break::kNoClockRecords)) {
     for (const std::size_t store : written_stores()) {
+      if (is_versioned(store)) continue;
       harness_.log.append(harness_.changelog(store),
                           {std::string{kClockKey}, std::nullopt, harness_.clock.now(), {}});
     }
@@ -368,10 +369,14 @@ void Simulation::pass_time(std::chrono::milliseconds duration) {
   harness_.clock.advance(duration);
 }
 
+std::chrono::milliseconds Simulation::compaction_lag(std::size_t store) const {
+  return is_versioned(store) ? kSimulatedHistory + 24h : kMinCompactionLag;
+}
+
 // Inputs stay whole, for the reference.
 void Simulation::clean_logs() {
   for (const std::size_t store : written_stores()) {
-    harness_.log.clean(harness_.changelog(store), {harness_.clock.now(), kMinCompactionLag,
+    harness_.log.clean(harness_.changelog(store), {harness_.clock.now(), compaction_lag(store),
                                                    kDeleteRetention, segment_records_});
   }
 }

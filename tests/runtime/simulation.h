@@ -31,6 +31,7 @@ enum class Break {
   kNoClockRecords,          // B6 (b)
   kUnknownIsAbsent,         // B6 (d)
   kOldCheckpointUsed,       // B8
+  kWithdrawnVersionsStay,   // B12
   kHoleInTheEngine,         // B11
   kLostOffsetsAreAStart,    // B13: no offsets: the whole log counts, the input begins anew.
   kOtherLineageUsed,        // B13
@@ -125,6 +126,7 @@ class Simulation {
   void stale_commit();
 
   void pass_time(std::chrono::milliseconds duration);
+  [[nodiscard]] std::chrono::milliseconds compaction_lag(std::size_t store) const;
   void clean_logs();
   void heal();
   void outage();
@@ -155,6 +157,15 @@ class Simulation {
 
   // --- What must hold ---
 
+  [[nodiscard]] const KeyLayout& layout_of(std::size_t store) const {
+    return harness_.graph->stores()[harness_.plan.stores[store].store].layout;
+  }
+  [[nodiscard]] bool is_versioned(std::size_t store) const {
+    return layout_of(store).kind() == StoreKind::kVersioned;
+  }
+  [[nodiscard]] Contents state_of(std::size_t store, const MemoryLog::Partition& log,
+                                  std::int64_t end, Timestamp live_from = Timestamp::min()) const;
+  Contents engine_holds(std::size_t store);
   Reference reference(const std::vector<std::int64_t>& ends) const;
   std::vector<std::int64_t> committed_sources() const;
   [[nodiscard]] bool keys_expire() const { return shape_.ttl.count() > 0; }

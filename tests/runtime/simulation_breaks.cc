@@ -10,6 +10,7 @@ namespace millrace::testing {
 
 void Simulation::break_parts() {
   sink_.drops_clock_records = broken(Break::kNoClockRecords);
+  reader_.keeps_withdrawn = broken(Break::kWithdrawnVersionsStay);
   disk_->reads_lag = broken(Break::kReadsLag);
   if (broken(Break::kOldCheckpointUsed))
     harness_.restore_settings.delete_retention = std::chrono::hours{24 * 1000};

@@ -38,13 +38,25 @@ std::vector<std::int64_t> Simulation::committed_sources() const {
   return sources;
 }
 
+// What the first `end` records of a changelog make of its store.
+Contents Simulation::state_of(std::size_t store, const MemoryLog::Partition& log, std::int64_t end,
+                              Timestamp live_from) const {
+  require(end <= std::ssize(log), "a committed end is beyond its log");
+  if (is_versioned(store)) return folded_versions(log, end, layout_of(store));
+  return folded(log, end, live_from);
+}
+
+Contents Simulation::engine_holds(std::size_t store) {
+  return held(*harness_.disk->content(), static_cast<StoreIndex>(store), layout_of(store));
+}
+
 void Simulation::check_commit_point() {
   const auto expected = reference(committed_sources());
   for (std::size_t i = 0; i < harness_.plan.stores.size(); ++i) {
     // A key that has expired may wait in the changelog for its tombstone.
     const auto live_from = expected.stream_time - shape_.ttl + 1ms;
-    require(folded(harness_.changelog_log(i), harness_.committed_end(i),
-                   keys_expire() ? live_from : Timestamp::min()) == expected.stores[i],
+    require(state_of(i, harness_.changelog_log(i), harness_.committed_end(i),
+                     keys_expire() ? live_from : Timestamp::min()) == expected.stores[i],
             "a commit point's changelog is not the state of its sources");
   }
 }
@@ -57,7 +69,7 @@ void Simulation::check_restored() {
             "a start does not begin at the committed end");
     const auto whole = whole_logs_.find(harness_.changelog(i));
     const auto& log = whole == whole_logs_.end() ? harness_.changelog_log(i) : whole->second;
-    require(held(*harness_.disk->content(), static_cast<StoreIndex>(i)) == folded(log, end),
+    require(engine_holds(i) == state_of(i, log, end),
             "a restored engine is not the changelog's committed part");
   }
 }
@@ -68,8 +80,7 @@ void Simulation::check_engine() {
     require((*position)->next_offset ==
                 harness_.task->commit_point().changelog_ends.at(harness_.changelog(i).topic),
             "a checkpoint is not at the commit point");
-    require(held(*harness_.disk->content(), static_cast<StoreIndex>(i)) ==
-                folded(harness_.changelog_log(i), (*position)->next_offset),
+    require(engine_holds(i) == state_of(i, harness_.changelog_log(i), (*position)->next_offset),
             "an engine is not the changelog up to its position");
   }
 }

@@ -82,6 +82,10 @@ BOOST_AUTO_TEST_CASE(with_an_old_checkpoint_it_finds_a_deleted_key) {
 BOOST_AUTO_TEST_CASE(with_a_hole_before_the_last_checkpoint_it_finds_what_is_missing) {
   finds(Break::kHoleInTheEngine);
 }
+// B12
+BOOST_AUTO_TEST_CASE(taking_withdrawn_versions_for_versions_it_finds_a_lost_update) {
+  finds(Break::kWithdrawnVersionsStay);
+}
 // B13
 BOOST_AUTO_TEST_CASE(taking_lost_offsets_for_a_first_start_it_finds_a_double_count) {
   finds(Break::kLostOffsetsAreAStart);

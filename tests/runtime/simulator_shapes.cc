@@ -65,6 +65,35 @@ class Summing final : public Processor<std::string, std::int64_t, std::string, s
   std::optional<KeyValueStore<std::string, std::int64_t>> sums_;
 };
 
+// Each version is made of the one before it.
+class SummingVersions final
+    : public Processor<std::string, std::int64_t, std::string, std::int64_t> {
+ public:
+  void start(Context& context) override {
+    versions_.emplace(context.versioned_store<std::string, std::int64_t>("versions"));
+  }
+  void process(const Record<std::string, std::int64_t>& record, Context&) override {
+    if (!record.has_key() || !record.has_value()) return;
+    const auto before = versions_->get_as_of(record.key(), record.timestamp());
+    versions_->put(record.key(), mixed(before ? before->value : 1, record.value()),
+                   record.timestamp());
+  }
+
+ private:
+  std::optional<VersionedStore<std::string, std::int64_t>> versions_;
+};
+
+void fold_version(Reference& reference, const std::string& key, std::int64_t value) {
+  const KeyLayout layout = KeyLayout::versioned(kSimulatedHistory);
+  Contents& versions = reference.stores[0];
+  std::string at;
+  layout.compose(key, to_millis(reference.record_time), 0, at);
+  const auto before = versions.lower_bound(at);  // Later ones stand first.
+  const bool found = before != versions.end() && layout.key_of(before->first) == key;
+  versions[at] = KeyLayout::kPresentVersion +
+                 number_bytes(mixed(found ? number_of(before->second.substr(1)) : 1, value));
+}
+
 std::vector<Shape> make_shapes() {
   const auto append = [](std::string& so_far, const Record<std::string, std::int64_t>& record) {
     so_far += std::to_string(record.value()) + ' ';
@@ -136,6 +165,15 @@ std::vector<Shape> make_shapes() {
          Contents& store = reference.stores[0];
          store[key] = number_bytes((store.contains(key) ? number_of(store[key]) : 0) + value);
        }},
+      {"versions",
+       [] {
+         Topology topology;
+         topology.versioned_store<std::string, std::int64_t>(
+             "versions", {.history_retention = kSimulatedHistory});
+         topology.stream(input).process<SummingVersions>(connects("versions"));
+         return topology;
+       },
+       fold_version},
       {"table behind a table, every update",
        [append] {
          Topology topology;

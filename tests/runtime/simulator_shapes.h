@@ -45,6 +45,9 @@ struct Shape {
   bool from_earliest = false;  // What is behind the table must see all of it.
 };
 
+/// The history of a versioned store here: longer than any simulation.
+inline constexpr std::chrono::milliseconds kSimulatedHistory = std::chrono::hours{24 * 10'000};
+
 /// The shapes there are.
 const std::vector<Shape>& simulated_shapes();
 

@@ -45,10 +45,29 @@ inline Contents folded(const MemoryLog::Partition& log, std::int64_t end,
   return contents;
 }
 
+/// The same of a versioned store's, by engine key.
+inline Contents folded_versions(const MemoryLog::Partition& log, std::int64_t end,
+                                const KeyLayout& layout) {
+  Contents contents;
+  std::string key;
+  std::string value;
+  for (std::int64_t i = 0; i < end; ++i) {
+    const auto& record = log.at(static_cast<std::size_t>(i));
+    if (!record.key || !record.visible()) continue;
+    if (!layout.engine_key(*record.key, record.timestamp, key)) continue;
+    layout.engine_value(record.value, record.timestamp, value);
+    contents[key] = value.substr(sizeof(std::int64_t));
+    if (record.withdrawn()) contents.erase(key);
+  }
+  return contents;
+}
+
 /// Everything a state cache shows.
 inline Contents shown(StateCache& cache) {
   Contents contents;
-  for (const auto scan = cache.scan({}, {}); scan->valid(); scan->next()) {
+  // The time that a store observes stands before its entries.
+  const std::string_view first{"", cache.layout().observes_time() ? 1U : 0U};
+  for (const auto scan = cache.scan(first, {}); scan->valid(); scan->next()) {
     std::string value;
     cache.ops().encode(scan->value(), value);
     contents.emplace(scan->key(), value);
@@ -57,9 +76,11 @@ inline Contents shown(StateCache& cache) {
 }
 
 /// Everything an engine holds of a store.
-inline Contents held(Engine& engine, StoreIndex store) {
+inline Contents held(Engine& engine, StoreIndex store, const KeyLayout& layout = {}) {
   Contents contents;
   auto scan = engine.scan(store, {}, {});
+  if (layout.observes_time() && (*scan)->valid() && (*scan)->key() == KeyLayout::kTimeKey)
+    (*scan)->next();
   for (; (*scan)->valid(); (*scan)->next()) {
     contents.emplace((*scan)->key(), (*scan)->value().substr(sizeof(std::int64_t)));
   }

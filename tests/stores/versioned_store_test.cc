@@ -3,6 +3,7 @@
 
 #include <map>
 #include <random>
+#include <set>
 
 #include <boost/test/unit_test.hpp>
 
@@ -241,8 +242,9 @@ BOOST_AUTO_TEST_CASE(random_calls_agree_with_all_versions_ever_put) {
   });
 }
 
-// Healing: what a stranger wrote at some time is answered by the value in effect then.
-BOOST_AUTO_TEST_CASE(a_foreign_version_is_logged_again_with_the_value_in_effect) {
+// Healing: what a stranger wrote at some time is withdrawn, by the value in effect then; what
+// compaction keeps of the key is its newest version.
+BOOST_AUTO_TEST_CASE(a_foreign_version_is_withdrawn_with_the_value_in_effect) {
   for (const auto& kind : kKindEngines) {
     BOOST_TEST_CONTEXT("engine " << kind.name) {
       KindFixture f{kind, layout(1000), ops()};
@@ -252,6 +254,8 @@ BOOST_AUTO_TEST_CASE(a_foreign_version_is_logged_again_with_the_value_in_effect)
       f.reopen();
       store = Store{f.cache()};
       std::map<std::int64_t, std::optional<std::string>> logged;
+      std::set<std::int64_t> withdrawn;
+      std::int64_t last = 0;
       std::string engine_key;
       for (const std::int64_t foreign : {50, 100, 150, 250}) {
         f.cache().layout().compose("k", foreign, 0, engine_key);
@@ -259,10 +263,18 @@ BOOST_AUTO_TEST_CASE(a_foreign_version_is_logged_again_with_the_value_in_effect)
       }
       for (const Change& change : f.cache().prepare()) {
         BOOST_TEST((f.cache().layout().log_key(change.key) == "k"));
-        logged[to_millis(change.timestamp)] = change.changelog_value(f.cache().layout());
+        last = to_millis(change.timestamp);
+        logged[last] = change.changelog_value(f.cache().layout());
+        if (change.withdrawn) withdrawn.insert(last);
       }
-      BOOST_TEST((logged == std::map<std::int64_t, std::optional<std::string>>{
-                                {50, std::nullopt}, {100, "a"}, {150, "a"}, {250, std::nullopt}}));
+      BOOST_TEST(
+          (logged == std::map<std::int64_t, std::optional<std::string>>{{50, std::nullopt},
+                                                                        {100, "a"},
+                                                                        {150, "a"},
+                                                                        {200, std::nullopt},
+                                                                        {250, std::nullopt}}));
+      BOOST_TEST((withdrawn == std::set<std::int64_t>{50, 150, 250}));
+      BOOST_TEST(last == 200);
       BOOST_TEST((store.get_as_of("k", from_millis(175))->value == "a"));
       BOOST_TEST(!store.get("k").has_value());
       BOOST_TEST(f.cache().observed_time() == 200);  // A tail never advances time.

@@ -51,10 +51,13 @@ struct Change {
   /// otherwise.
   bool logged = true;
   Timestamp timestamp;
+  /// Deleted, of a versioned store: the changelog has a version here that no commit covers.
+  /// `engine_value` is the one that was in effect before it, for the changelog.
+  bool withdrawn = false;
 
   /// What the changelog carries: the value without its timestamp, or null for a deletion.
   [[nodiscard]] std::optional<std::string_view> changelog_value(const KeyLayout& layout) const {
-    if (deleted) return std::nullopt;
+    if (deleted && !withdrawn) return std::nullopt;
     return layout.log_value(engine_value);
   }
 };
@@ -243,9 +246,9 @@ class StateCache {
 
   // --- Commit and checkpoint, called by Task ---
 
-  /// Marks an engine key to be logged again with its present value (a tombstone if it has none; of
-  /// a versioned store: the value in effect at that time). Healing: DESIGN.md section 4. No time is
-  /// observed.
+  /// Marks an engine key to be logged again with its present value, or a tombstone if it has none.
+  /// Of a versioned store, a version that is not there is withdrawn, and the newest one of the key
+  /// is logged last: compaction keeps what is. Healing: DESIGN.md section 4. No time is observed.
   void log_again(std::string_view key, Timestamp timestamp_if_absent);
 
   /// Serialises the dirty entries into a change set, which is in flight until `committed` or
@@ -282,7 +285,7 @@ class StateCache {
   [[nodiscard]] const ValueOps& ops() const;
 
  private:
-  void log_version_in_effect(StateEntry& entry);
+  void log_version_again(StateEntry& entry);
 
   struct Impl;
   std::unique_ptr<Impl> impl_;
