@@ -39,6 +39,9 @@ class EngineLoader {
   /// After this the engine holds the changelog up to `next_offset`.
   Status write(std::int64_t next_offset);
 
+  /// Of what is written from now on.
+  void set_lineage(std::uint64_t lineage) { lineage_ = lineage; }
+
  private:
   // The newest that is known of a key. Its bytes follow: the key, then room for the value.
   struct Entry {
@@ -67,7 +70,7 @@ class EngineLoader {
 
   const TaskEngines::Place& place_;
   const KeyLayout& layout_;
-  const std::uint64_t lineage_;
+  std::uint64_t lineage_;
   const Clock& clock_;
   std::vector<Entry*> entries_;  // In `blocks_`.
   // By the hash of the key. Whose value has outgrown its room, or whose hash is another key's too,

@@ -261,6 +261,7 @@ class Restore {
 
   Status restore_store(std::size_t i) {
     unseen_.clear();
+    tail_records_ = 0;
     if (plan_.stores[i].starts_empty) return begin_empty(i);
     if (start_.stores[i].moves_from_source) return move_from_source(i);
     const auto& changelog = plan_.stores[i].changelog;
@@ -293,12 +294,6 @@ class Restore {
     }
     if (auto status = load(i, changelog, store.committed_end, start_.point.lineage); !status.ok())
       return status;
-    // The lag may have passed meanwhile. Then no later start must take the engine for complete.
-    auto status = judge(i);
-    if (!status.ok()) {
-      if (auto cleared = place.engine->clear(place.index); !cleared.ok()) return cleared;
-      return status;
-    }
     // The engine has what the log has lost without saying of which keys.
     if (store.restored_from > 0 && lost_in_tail(i) > 0) return write_all_again(i);
     return {};
@@ -310,7 +305,12 @@ class Restore {
   std::size_t suspects(std::size_t i) const {
     const auto lag = settings_.min_compaction_lags.find(plan_.stores[i].changelog.topic);
     if (lag == settings_.min_compaction_lags.end()) return 0;
-    if (age_of_commit(i) <= lag->second) return 0;
+    // A change set may begin with a record that is older than itself by a quarter of the time that
+    // can be counted on (Task::protect); one of versions with a record of any age.
+    if (layout_of(i).kind() != StoreKind::kVersioned &&
+        age_of_commit(i) <= lag->second - protected_time(lag->second) / 4) {
+      return 0;
+    }
     const auto unprotected = std::count_if(unseen_.begin(), unseen_.end(), [&](const auto& unseen) {
       return clock_.now() - unseen.second > lag->second;
     });
@@ -318,12 +318,14 @@ class Restore {
   }
 
   // Records of the tail that are not there any more, of keys nobody knows: deletions, which brokers
-  // take out once their time is over, after what they have deleted. In a tail of transactions they
-  // are markers, or records that do not count.
+  // take out once their time is over, after what they have deleted. They never take the last record
+  // of a log: holes behind that are markers of transactions, or what was in one that was given up.
   std::size_t lost_in_tail(std::size_t i) const {
-    if (settings_.transactional || age_of_commit(i) <= settings_.delete_retention) return 0;
-    const StoreStart& store = start_.stores[i];
-    return static_cast<std::size_t>(store.examined_end - store.committed_end) - tail_records_;
+    if (settings_.transactional || tail_records_ == 0 ||
+        age_of_commit(i) <= settings_.delete_retention) {
+      return 0;
+    }
+    return static_cast<std::size_t>(tail_end_ - start_.stores[i].committed_end) - tail_records_;
   }
 
   // The commit point's time is not that of a store which was not in it.
@@ -335,6 +337,7 @@ class Restore {
   Status look_at_log(std::size_t i) {
     const StoreStart& store = start_.stores[i];
     const auto& changelog = plan_.stores[i].changelog;
+    const auto unseen = unseen_;
     seen_records_ = 0;
     auto status = reader_.read(
         changelog, store.restored_from, store.committed_end,
@@ -343,7 +346,9 @@ class Restore {
           if (!observer_.cancelled()) return {};
           return Status::cancelled("restore of " + to_string(changelog) + " was stopped");
         });
-    return status.ok() ? judge(i) : status;
+    if (status.ok()) status = judge(i);
+    unseen_ = unseen;  // What is there now may be gone before it is loaded.
+    return status;
   }
 
   // A key that the log from the engine's position on shows up to the committed end has its
@@ -376,9 +381,13 @@ class Restore {
             return Status::cancelled("restore of " + to_string(log) + " was stopped");
           const std::int64_t position = records.back().offset + 1;
           observer_.progress(i, position, end);
+          // Once the lag has passed a part of the log may lack what a later look cannot tell.
+          if (suspects(i) > 0) loader.set_lineage(kNoLineage);
           return loader.write(position);
         });
     MILLRACE_KILL_POINT("during_restore");
+    if (status.ok()) status = judge(i);
+    loader.set_lineage(lineage);
     if (status.ok() && store.restored_from < end) status = loader.write(end);
     if (!status.ok()) return status;
     observer_.progress(i, end, end);
@@ -436,6 +445,7 @@ class Restore {
         reader_.read(plan_.stores[i].changelog, store.committed_end, store.examined_end,
                      [&](std::span<const LogRecord> records) -> Status {
                        tail_records_ += records.size();
+                       tail_end_ = records.back().offset + 1;
                        for (const LogRecord& record : records) {
                          newest = std::max(newest, record.timestamp);
                          // What is no key of the store does not get into it either.
@@ -466,6 +476,7 @@ class Restore {
   std::unordered_map<std::string, Timestamp> unseen_;
   std::uint64_t seen_records_ = 0;
   std::size_t tail_records_ = 0;
+  std::int64_t tail_end_ = 0;   // One past the last of them.
   std::vector<bool> is_known_;  // By store: its changelog is that of the last commit.
   TaskStart start_;
 };

@@ -46,6 +46,9 @@ class HandOnFailure final : public Error {
   Status status_;
 };
 
+// Of a changelog that is read as an input: no change.
+bool is_clock_record(const RawRecord& record) { return record.key == kClockKey && !record.value; }
+
 std::optional<std::string> owned(std::optional<std::string_view> bytes) {
   return bytes ? std::optional<std::string>{*bytes} : std::nullopt;
 }
@@ -91,7 +94,7 @@ Result<std::size_t> Task::process(std::size_t records_max) {
 // a crash here costs nothing but doing it again, and outputs that left already may repeat
 // (at-least-once). False: it is to be tried again later, and nothing of it is left.
 Result<bool> Task::process_record(Input& input, const RawRecord& record) {
-  if (record.key == kClockKey && !record.value) return true;  // Of a changelog: no change.
+  if (is_clock_record(record)) return true;
   origin_ = {input.partition.topic, input.partition.partition, record.offset};
   if (settings_.hand) settings_.hand->take(input.index, record.offset);
   before_ = {stream_time_, input.partition_time, input.has_time};
@@ -226,7 +229,9 @@ std::optional<std::size_t> Task::next_input() const {
         return std::nullopt;  // Its next record may be the lowest.
       continue;
     }
-    const Timestamp head = input.batches.front()->records()[input.next].timestamp;
+    const RawRecord& next = input.batches.front()->records()[input.next];
+    if (is_clock_record(next)) return i;  // Its time is none of the input's.
+    const Timestamp head = next.timestamp;
     if (!best || head < lowest) {
       best = i;
       lowest = head;

@@ -114,6 +114,31 @@ BOOST_AUTO_TEST_CASE(an_input_passes_clock_records_over) {
   BOOST_TEST(task.source(0) == 1);
 }
 
+// Its time is none of the input's: rows behind it are not held back behind later records of others.
+BOOST_AUTO_TEST_CASE(a_clock_record_does_not_change_the_order_of_inputs) {
+  static const Topic<std::string, std::string> rows{"rows"};
+  class LookUp final : public Processor<std::string, std::string, std::string, std::string> {
+   public:
+    void process(const Record<std::string, std::string>& record, Context& context) override {
+      const auto row = context.store<std::string, std::string>("rows").get(record.key());
+      context.store<std::string, std::string>("found").put(record.key(), row ? *row : "none");
+    }
+  };
+  Topology topology;
+  topology.store<std::string, std::string>("found");
+  static_cast<void>(topology.table(rows, "rows"));
+  topology.stream(words).process<LookUp>(connects("found", "rows"));
+  TaskHarness task{topology};
+  task.clock.advance(std::chrono::hours{24 * 20});
+  BOOST_REQUIRE(task.start().ok());
+  const auto old = task.clock.now() - 24h;
+  task.append("rows", std::string{kClockKey}, std::nullopt, task.clock.now());
+  task.append("rows", "a", "there", old);
+  task.append("words", "a", "x", old + 1s);
+  BOOST_REQUIRE(task.process(10).has_value());
+  BOOST_TEST((task.live(0) == Contents{{"a", "there"}}));
+}
+
 // A reader that knows nothing of it finds a window that starts, or a session that ends, at 0.
 BOOST_AUTO_TEST_CASE(its_key_is_one_of_every_kind_of_store) {
   std::string key;
