@@ -47,11 +47,18 @@ class TaskDirectory {
 /// What the actors of one App share. Made before the actor system, destroyed after it. What is not
 /// const is thread-safe.
 struct AppContext {
+  /// The start refuses the others by name.
+  static metrics::Labels legal_labels(const std::map<std::string, std::string>& labels) {
+    metrics::Labels legal{labels.begin(), labels.end()};
+    std::erase_if(legal, [](const auto& label) { return !metrics::is_label_name(label.first); });
+    return legal;
+  }
+
   AppContext(Config the_config, std::shared_ptr<const Graph> the_graph)
       : config(std::move(the_config)),
         graph(std::move(the_graph)),
         log(config.log, config.application_id),
-        registry({config.metric_labels.begin(), config.metric_labels.end()}),
+        registry(legal_labels(config.metric_labels)),
         board(log, registry),
         watchdog(log, registry, config.handler_timeout),
         budget(config.cache_bytes_max) {}

@@ -91,17 +91,23 @@ void ask(AppContext& app, const TaskHandle& task, TaskId id, const std::string& 
 }
 
 // Collects the answers of tasks that are not expected to have the key: the first one that has it
-// counts.
+// counts. That nobody has it is known only if all of them answer.
 class Search {
  public:
   Search(std::size_t asked, Result<KeyPage> otherwise, KeyAnswer answer)
       : open_(asked), otherwise_(std::move(otherwise)), answer_(std::move(answer)) {}
+
+  // Of a task that cannot be asked.
+  void add_silent(const Status& why) {
+    if (otherwise_) otherwise_ = why;
+  }
 
   void add(std::int32_t partition, Result<ReadPage> page) {
     const bool found = page && (!page->entries.empty() || page->resume);
     bool last = false;
     {
       const std::lock_guard lock{mutex_};
+      if (!page) add_silent(page.error());
       last = --open_ == 0;
       if (answered_ || (!found && !last)) return;
       answered_ = true;
@@ -114,7 +120,7 @@ class Search {
   std::mutex mutex_;
   std::size_t open_;
   bool answered_ = false;
-  const Result<KeyPage> otherwise_;
+  Result<KeyPage> otherwise_;
   const KeyAnswer answer_;
 };
 
@@ -122,8 +128,12 @@ void search_others(AppContext& app, const std::string& store, const ReadRequest&
                    TaskId expected, Result<KeyPage> otherwise, const KeyAnswer& answer) {
   auto tasks = app.directory.of_subtopology(expected.subtopology);
   std::erase_if(tasks, [&](const auto& task) { return task.first == expected; });
-  if (tasks.empty()) return answer(std::move(otherwise));
-  const auto search = std::make_shared<Search>(tasks.size(), std::move(otherwise), answer);
+  const auto search = std::make_shared<Search>(tasks.size() + 1, std::move(otherwise), answer);
+  for (const auto& [id, status] : app.board.tasks()) {
+    if (id.subtopology == expected.subtopology && id != expected && !app.directory.find(id))
+      search->add_silent(absent(app, store, id));
+  }
+  search->add(expected.partition, ReadPage{});  // It has been asked.
   for (const auto& [id, task] : tasks) {
     ask(app, task, id, store, request, [search, partition = id.partition](Result<ReadPage> page) {
       search->add(partition, std::move(page));

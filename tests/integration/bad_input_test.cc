@@ -35,6 +35,19 @@ Topology sums(const CountJob& job, std::function<void(std::int64_t)> look = {}) 
   return topology;
 }
 
+BOOST_AUTO_TEST_CASE(a_label_that_prometheus_does_not_know_is_refused_by_its_name) {
+  CountJob job{1};
+  LogLines log;
+  for (const std::string name : {"0a", "le", "__name__"}) {
+    auto config = count_config(job, "one", log);
+    config.metric_labels = {{name, "x"}};
+    App app{sums(job), config};
+    BOOST_CHECK_EXCEPTION(app.start(), ConfigError, [&](const ConfigError& error) {
+      return contains(error.what(), "metric_labels." + name);
+    });
+  }
+}
+
 // KS-21
 BOOST_AUTO_TEST_CASE(
     a_record_that_cannot_be_decoded_stops_the_app_with_its_place_under_the_policy_fail) {

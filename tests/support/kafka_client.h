@@ -41,6 +41,8 @@ struct StoredRecord {
 struct PartitionEnds {
   std::int64_t low = 0;
   std::int64_t high = 0;
+
+  friend bool operator==(const PartitionEnds&, const PartitionEnds&) = default;
 };
 
 /// Where a partition is: numbers of brokers.
