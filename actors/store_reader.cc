@@ -129,10 +129,7 @@ void search_others(AppContext& app, const std::string& store, const ReadRequest&
   auto tasks = app.directory.of_subtopology(expected.subtopology);
   std::erase_if(tasks, [&](const auto& task) { return task.first == expected; });
   const auto search = std::make_shared<Search>(tasks.size() + 1, std::move(otherwise), answer);
-  for (const auto& [id, status] : app.board.tasks()) {
-    if (id.subtopology == expected.subtopology && id != expected && !app.directory.find(id))
-      search->add_silent(absent(app, store, id));
-  }
+  if (const auto all = partitions_to_read(app, store); !all) search->add_silent(all.error());
   search->add(expected.partition, ReadPage{});  // It has been asked.
   for (const auto& [id, task] : tasks) {
     ask(app, task, id, store, request, [search, partition = id.partition](Result<ReadPage> page) {

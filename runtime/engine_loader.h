@@ -22,9 +22,8 @@ namespace millrace {
 class EngineLoader {
  public:
   /// All is borrowed.
-  EngineLoader(const TaskEngines::Place& place, const KeyLayout& layout, std::uint64_t lineage,
-               const Clock& clock)
-      : place_(place), layout_(layout), lineage_(lineage), clock_(clock) {}
+  EngineLoader(const TaskEngines::Place& place, const KeyLayout& layout, const Clock& clock)
+      : place_(place), layout_(layout), clock_(clock) {}
 
   /// Before the first record: takes over the time that the engine has observed.
   Status open();
@@ -36,11 +35,8 @@ class EngineLoader {
   /// Of what has been collected since the last `write`.
   [[nodiscard]] std::size_t bytes() const { return bytes_ + entries_.size() * kPlaceBytes; }
 
-  /// After this the engine holds the changelog up to `next_offset`.
-  Status write(std::int64_t next_offset);
-
-  /// Of what is written from now on.
-  void set_lineage(std::uint64_t lineage) { lineage_ = lineage; }
+  /// After this the engine holds the changelog up to `next_offset`, of the history `lineage`.
+  Status write(std::int64_t next_offset, std::uint64_t lineage);
 
  private:
   // The newest that is known of a key. Its bytes follow: the key, then room for the value.
@@ -70,7 +66,6 @@ class EngineLoader {
 
   const TaskEngines::Place& place_;
   const KeyLayout& layout_;
-  std::uint64_t lineage_;
   const Clock& clock_;
   std::vector<Entry*> entries_;  // In `blocks_`.
   // By the hash of the key. Whose value has outgrown its room, or whose hash is another key's too,

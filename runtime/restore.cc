@@ -367,7 +367,7 @@ class Restore {
   // Brings the engine from `restored_from` to `end` of `log`.
   Status load(std::size_t i, const TopicPartition& log, std::int64_t end, std::uint64_t lineage) {
     StoreStart& store = start_.stores[i];
-    EngineLoader loader{engines_.places()[i], layout_of(i), lineage, clock_};
+    EngineLoader loader{engines_.places()[i], layout_of(i), clock_};
     if (auto status = loader.open(); !status.ok()) return status;
     observer_.progress(i, store.restored_from, end);
     seen_records_ = 0;
@@ -382,13 +382,11 @@ class Restore {
           const std::int64_t position = records.back().offset + 1;
           observer_.progress(i, position, end);
           // Once the lag has passed a part of the log may lack what a later look cannot tell.
-          if (suspects(i) > 0) loader.set_lineage(kNoLineage);
-          return loader.write(position);
+          return loader.write(position, suspects(i) > 0 ? kNoLineage : lineage);
         });
     MILLRACE_KILL_POINT("during_restore");
-    if (status.ok()) status = judge(i);
-    loader.set_lineage(lineage);
-    if (status.ok() && store.restored_from < end) status = loader.write(end);
+    if (status.ok()) status = judge(i);  // Before a later start can take the engine for complete.
+    if (status.ok() && store.restored_from < end) status = loader.write(end, lineage);
     if (!status.ok()) return status;
     observer_.progress(i, end, end);
     return {};

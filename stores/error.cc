@@ -124,17 +124,17 @@ CommittedOffsetsLostError::CommittedOffsetsLostError(std::string changelog,
 
 UnknownValuesError::UnknownValuesError(std::string changelog, std::int32_t partition_number,
                                        std::size_t key_count)
-    : Error(
-          "unknown_values",
-          "changelog " + changelog + "-" + std::to_string(partition_number) +
-              " held records of up to " + std::to_string(key_count) +
-              " keys that no commit covers, has been compacted, and the last commit is older than "
-              "its min.compaction.lag.ms: what was committed for these keys may be gone; start "
-              "with the state directory of the process that crashed if it is another one than "
-              "this, or set on_unknown_value = accept to go on with what the changelog shows (an "
-              "older value, or none), or reset "
-              "the application. A larger min.compaction.lag.ms (setting "
-              "topic.min.compaction.lag.ms) gives longer outages room"),
+    : Error("unknown_values",
+            "changelog " + changelog + "-" + std::to_string(partition_number) +
+                " held records of up to " + std::to_string(key_count) +
+                " keys that no commit covers, has been compacted, and these records may be older "
+                "than "
+                "its min.compaction.lag.ms: what was committed for these keys may be gone; start "
+                "with the state directory of the process that crashed if it is another one than "
+                "this, or set on_unknown_value = accept to go on with what the changelog shows (an "
+                "older value, or none), or reset "
+                "the application. A larger min.compaction.lag.ms (setting "
+                "topic.min.compaction.lag.ms) gives longer outages room"),
       changelog_topic(std::move(changelog)),
       partition(partition_number),
       keys(key_count) {}

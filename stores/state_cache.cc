@@ -293,6 +293,7 @@ void StateCache::roll_back() {
   }
   my.in_flight.reset();
   my.withdrawn.clear();
+  my.versions_again = false;
   my.time.live = my.time.in_flight = my.time.committed;
   my.pass.forget();
 }

@@ -6,6 +6,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "tests/runtime/putting_processors.h"
 #include "tests/runtime/task_harness.h"
 
 namespace {
@@ -151,19 +152,11 @@ BOOST_AUTO_TEST_CASE(its_key_is_one_of_every_kind_of_store) {
   }
 }
 
-class Windowing final : public Processor<std::string, std::string, std::string, std::string> {
- public:
-  void process(const Record<std::string, std::string>& record, Context& context) override {
-    context.window_store<std::string, std::string>("windows").put(record.key(), record.value(),
-                                                                  record.timestamp());
-  }
-};
-
 // B7: brokers delete by record time a segment in which nothing is younger, the last one, too.
 BOOST_AUTO_TEST_CASE(windows_of_old_records_outlive_the_brokers_deletion_by_age) {
   Topology topology;
   topology.window_store<std::string, std::string>("windows", {.size = 10ms, .retention = 1h});
-  topology.stream(words).process<Windowing>(connects("windows"));
+  topology.stream(words).process<PuttingWindows>(connects("windows"));
   TaskHarness task{topology};
   task.clock.advance(std::chrono::hours{24 * 20});
   BOOST_REQUIRE(task.start().ok());
@@ -190,19 +183,11 @@ BOOST_AUTO_TEST_CASE(windows_of_old_records_outlive_the_brokers_deletion_by_age)
   BOOST_TEST(windows() == 1U);
 }
 
-class Versioning final : public Processor<std::string, std::string, std::string, std::string> {
- public:
-  void process(const Record<std::string, std::string>& record, Context& context) override {
-    context.versioned_store<std::string, std::string>("versions")
-        .put(record.key(), record.value(), record.timestamp());
-  }
-};
-
 // Kafka Streams would take the record's time for the store's and expire what is there.
 BOOST_AUTO_TEST_CASE(versioned_stores_have_none) {
   Topology topology;
   topology.versioned_store<std::string, std::string>("versions", {.history_retention = 48h});
-  topology.stream(words).process<Versioning>(connects("versions"));
+  topology.stream(words).process<PuttingVersions>(connects("versions"));
   TaskHarness task{topology};
   task.clock.advance(std::chrono::hours{24 * 20});
   BOOST_REQUIRE(task.start().ok());

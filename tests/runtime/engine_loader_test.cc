@@ -27,7 +27,7 @@ void load_at_random(std::uint64_t seed) {
   const TaskEngines::Place place{engine.get(), 0, "rocksdb"};
   const FixedClock clock;
   const KeyLayout layout;
-  EngineLoader loader{place, layout, 1, clock};
+  EngineLoader loader{place, layout, clock};
   BOOST_REQUIRE(loader.open().ok());
   std::map<std::string, std::string> model;
   for (std::int64_t offset = 0; offset < 3'000; ++offset) {
@@ -43,9 +43,9 @@ void load_at_random(std::uint64_t seed) {
     } else if (record.key) {
       model.erase(key);
     }
-    if (random() % 500 == 0) BOOST_REQUIRE(loader.write(offset + 1).ok());
+    if (random() % 500 == 0) BOOST_REQUIRE(loader.write(offset + 1, 1).ok());
   }
-  BOOST_REQUIRE(loader.write(3'000).ok());
+  BOOST_REQUIRE(loader.write(3'000, 1).ok());
   std::map<std::string, std::string> loaded;
   const auto scan = must(engine->scan(0, std::nullopt, std::nullopt));
   for (; scan->valid(); scan->next()) loaded[std::string{scan->key()}] = scan->value();

@@ -4,6 +4,7 @@
 #include <boost/test/unit_test.hpp>
 #include <utility>
 
+#include "tests/runtime/putting_processors.h"
 #include "tests/runtime/task_harness.h"
 
 namespace {
@@ -14,6 +15,7 @@ using namespace std::chrono_literals;
 
 const Topic<std::string, std::string> words{"words"};
 constexpr auto kLag = 10min;
+constexpr auto kHistoryLag = 48h;
 
 Topology counting() {
   Topology topology;
@@ -21,13 +23,22 @@ Topology counting() {
   return topology;
 }
 
+// A task that has begun, with a changelog that is compacted after `lag`.
+struct Begun : TaskHarness {
+  Begun(const Topology& topology, const std::string& store, std::chrono::milliseconds lag,
+        bool transactional = false)
+      : TaskHarness(topology) {
+    clock.advance(std::chrono::hours{24 * 20});
+    restore_settings.min_compaction_lags = {{"app-" + store + "-changelog", lag}};
+    settings.transactional = transactional;
+    BOOST_REQUIRE(start().ok());
+  }
+};
+
 // A task that has counted `a` to 2 and `b` to 1, and dies in the commit of another `a` and of a new
 // key: both are in the changelog, behind the committed end.
-struct Crashed : TaskHarness {
-  explicit Crashed(bool keep_disk) : TaskHarness(counting()) {
-    clock.advance(std::chrono::hours{24 * 20});
-    restore_settings.min_compaction_lags = {{"app-counts-changelog", kLag}};
-    BOOST_REQUIRE(start().ok());
+struct Crashed : Begun {
+  explicit Crashed(bool keep_disk) : Begun(counting(), "counts", kLag) {
     count({"a", "b"});
     BOOST_REQUIRE(commit().ok());
     count({"a"});
@@ -49,28 +60,12 @@ struct Crashed : TaskHarness {
   }
 };
 
-class PuttingWindows final : public Processor<std::string, std::string, std::string, std::string> {
- public:
-  void process(const Record<std::string, std::string>& record, Context& context) override {
-    context.window_store<std::string, std::string>("windows").put(record.key(), record.value(),
-                                                                  record.timestamp());
-  }
-};
-
 Topology windowing() {
   Topology topology;
   topology.window_store<std::string, std::string>("windows", {.size = 1min, .retention = 24h * 7});
   topology.stream(words).process<PuttingWindows>(connects("windows"));
   return topology;
 }
-
-class PuttingVersions final : public Processor<std::string, std::string, std::string, std::string> {
- public:
-  void process(const Record<std::string, std::string>& record, Context& context) override {
-    context.versioned_store<std::string, std::string>("versions")
-        .put(record.key(), record.value(), record.timestamp());
-  }
-};
 
 Topology versioning() {
   Topology topology;
@@ -123,11 +118,7 @@ BOOST_AUTO_TEST_CASE(behind_such_a_deletion_a_disk_that_is_kept_is_written_again
 
 // Markers, and what was in a transaction that was given up, in front of a stranger's record.
 BOOST_AUTO_TEST_CASE(holes_in_a_tail_of_transactions_are_no_deletions) {
-  TaskHarness task{counting()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-counts-changelog", kLag}};
-  task.settings.transactional = true;
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{counting(), "counts", kLag, true};
   put(task, "a", "x", task.clock.now());
   BOOST_REQUIRE(task.commit().ok());
   put(task, "a", "x", task.clock.now());
@@ -177,10 +168,7 @@ BOOST_AUTO_TEST_CASE(a_lag_that_passes_during_the_restore_is_noticed_by_it_and_b
 
 // Under the clock's record nothing is compacted, however old the changes are.
 BOOST_AUTO_TEST_CASE(old_changes_behind_a_record_of_the_clocks_time_are_as_young_as_that) {
-  TaskHarness task{counting()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-counts-changelog", kLag}};
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{counting(), "counts", kLag};
   const auto count = [&](const std::string& key) {
     task.append("words", key, "x", task.clock.now() - 24h);
     BOOST_REQUIRE(task.process(10).has_value());
@@ -235,10 +223,7 @@ BOOST_AUTO_TEST_CASE(a_disk_that_is_kept_knows_all_values) {
 
 // Compacted long ago, and the tail is of keys that the log shows.
 BOOST_AUTO_TEST_CASE(a_key_that_the_log_shows_below_the_committed_end_is_known) {
-  TaskHarness task{counting()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-counts-changelog", kLag}};
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{counting(), "counts", kLag};
   const auto count = [&] {
     task.append("words", "a", "x", task.clock.now());
     BOOST_REQUIRE(task.process(10).has_value());
@@ -259,11 +244,7 @@ BOOST_AUTO_TEST_CASE(a_key_that_the_log_shows_below_the_committed_end_is_known) 
 
 // B12. The newest version does not expire, and a later one in the tail supersedes it in the log.
 BOOST_AUTO_TEST_CASE(a_version_that_may_be_compacted_away_is_an_error_after_the_lag_of_its_own) {
-  constexpr auto kHistoryLag = 48h;
-  TaskHarness task{versioning()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-versions-changelog", kHistoryLag}};
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{versioning(), "versions", kHistoryLag};
   put(task, "a", "x", task.clock.now());
   BOOST_REQUIRE(task.commit().ok());
   task.clock.advance(1s);
@@ -283,11 +264,7 @@ BOOST_AUTO_TEST_CASE(a_version_that_may_be_compacted_away_is_an_error_after_the_
 
 // The time that a store observes is no key to be written again.
 BOOST_AUTO_TEST_CASE(windows_start_at_least_once_a_day_after_a_clean_stop_of_exactly_once) {
-  TaskHarness task{windowing()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-windows-changelog", kLag}};
-  task.settings.transactional = true;
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{windowing(), "windows", kLag, true};
   put(task, "a", "1", task.clock.now());
   BOOST_REQUIRE(task.commit().ok());
   BOOST_REQUIRE(task.task->close().ok());
@@ -301,25 +278,18 @@ BOOST_AUTO_TEST_CASE(windows_start_at_least_once_a_day_after_a_clean_stop_of_exa
 // Killed twice, the second time in the healing, with the same records: compaction takes doubles,
 // too.
 BOOST_AUTO_TEST_CASE(windows_start_after_a_tail_that_was_compacted) {
-  TaskHarness task{windowing()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-windows-changelog", kLag}};
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{windowing(), "windows", kLag};
   put(task, "a", "1", task.clock.now());
   BOOST_REQUIRE(task.commit().ok());
   BOOST_REQUIRE(task.task->checkpoint().ok());
   const auto time = task.clock.now();
-  for (int i = 0; i < 2; ++i) {  // Killed twice in the same commit: the second start heals first.
-    if (i == 1) BOOST_REQUIRE(task.create().ok());
-    if (i == 1) {
-      BOOST_REQUIRE(task.task->prepare_start().has_value());
-    } else {
-      put(task, "a", "2", time);
-      put(task, "b", "2", time);
-      BOOST_REQUIRE(task.task->prepare().has_value());
-    }
-    task.crash(true);
-  }
+  put(task, "a", "2", time);
+  put(task, "b", "2", time);
+  BOOST_REQUIRE(task.task->prepare().has_value());
+  task.crash(true);
+  BOOST_REQUIRE(task.create().ok());
+  BOOST_REQUIRE(task.task->prepare_start().has_value());
+  task.crash(true);
   for (int i = 0; i < 2; ++i) {
     task.clock.advance(25h);
     task.log.clean(task.changelog(), {task.clock.now(), kLag, 24h, 1});
@@ -329,10 +299,7 @@ BOOST_AUTO_TEST_CASE(windows_start_after_a_tail_that_was_compacted) {
 }
 
 BOOST_AUTO_TEST_CASE(windows_start_after_a_tail_that_was_deleted_by_age) {
-  TaskHarness task{windowing()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-windows-changelog", kLag}};
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{windowing(), "windows", kLag};
   put(task, "a", "1", task.clock.now());
   BOOST_REQUIRE(task.commit().ok());
   BOOST_REQUIRE(task.task->checkpoint().ok());
@@ -347,11 +314,7 @@ BOOST_AUTO_TEST_CASE(windows_start_after_a_tail_that_was_deleted_by_age) {
 
 // B12. What is written last of a key is its newest version.
 BOOST_AUTO_TEST_CASE(versions_that_are_written_again_survive_the_next_compaction) {
-  constexpr auto kHistoryLag = 48h;
-  TaskHarness task{versioning()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-versions-changelog", kHistoryLag}};
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{versioning(), "versions", kHistoryLag};
   const auto time = task.clock.now();
   put(task, "a", "1", time);
   put(task, "a", "2", time + 1s);
@@ -384,11 +347,7 @@ BOOST_AUTO_TEST_CASE(versions_that_are_written_again_survive_the_next_compaction
 
 // B12. A version of a crash, older than the newest one.
 BOOST_AUTO_TEST_CASE(healing_an_out_of_order_version_does_not_cost_the_newest_one) {
-  constexpr auto kHistoryLag = 48h;
-  TaskHarness task{versioning()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-versions-changelog", kHistoryLag}};
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{versioning(), "versions", kHistoryLag};
   const auto time = task.clock.now();
   put(task, "a", "2", time);
   put(task, "z", "z", time);
@@ -409,11 +368,7 @@ BOOST_AUTO_TEST_CASE(healing_an_out_of_order_version_does_not_cost_the_newest_on
 
 // Brokers never take the last record of a log: behind it are markers only.
 BOOST_AUTO_TEST_CASE(a_clean_stop_of_exactly_once_and_a_new_disk_is_no_unknown_value) {
-  TaskHarness task{counting()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-counts-changelog", kLag}};
-  task.settings.transactional = true;
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{counting(), "counts", kLag, true};
   for (int i = 0; i < 2; ++i) {
     put(task, "a", "x", task.clock.now());
     BOOST_REQUIRE(task.commit().ok());
@@ -427,11 +382,7 @@ BOOST_AUTO_TEST_CASE(a_clean_stop_of_exactly_once_and_a_new_disk_is_no_unknown_v
 }
 
 BOOST_AUTO_TEST_CASE(a_marker_of_long_ago_is_no_unknown_value) {
-  TaskHarness task{counting()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-counts-changelog", kLag}};
-  task.settings.transactional = true;
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{counting(), "counts", kLag, true};
   for (int i = 0; i < 2; ++i) {
     put(task, "a", "x", task.clock.now());
     BOOST_REQUIRE(task.commit().ok());
@@ -453,10 +404,7 @@ BOOST_AUTO_TEST_CASE(a_marker_of_long_ago_is_no_unknown_value) {
 
 // Records that are 2 minutes late follow no clock record: they are protected for 8 minutes.
 BOOST_AUTO_TEST_CASE(a_value_lost_between_three_quarters_of_the_lag_and_the_lag_is_noticed) {
-  TaskHarness task{counting()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-counts-changelog", kLag}};
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{counting(), "counts", kLag};
   const auto late = [&] { return task.clock.now() - 2min; };
   for (int i = 0; i < 2; ++i) {
     put(task, "a", "x", late());
@@ -468,18 +416,12 @@ BOOST_AUTO_TEST_CASE(a_value_lost_between_three_quarters_of_the_lag_and_the_lag_
   task.crash(false);
   task.clock.advance(9min);
   task.log.clean(task.changelog(), {task.clock.now(), kLag, 24h, 1});
-  const auto status = task.start();
-  BOOST_TEST(!status.ok());
-  if (status.ok()) BOOST_TEST((task.live() == Contents{{"a", i64(2)}}));
+  BOOST_CHECK(task.start().code() == Code::kInvalidArgument);
 }
 
 // Versions have no clock records: a replay of old ones is not protected at all.
 BOOST_AUTO_TEST_CASE(an_old_version_compacted_within_the_lag_is_noticed) {
-  constexpr auto kHistoryLag = 48h;
-  TaskHarness task{versioning()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-versions-changelog", kHistoryLag}};
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{versioning(), "versions", kHistoryLag};
   const auto old = task.clock.now() - 24h * 5;  // A replay.
   put(task, "a", "1", old);
   BOOST_REQUIRE(task.commit().ok());
@@ -489,12 +431,7 @@ BOOST_AUTO_TEST_CASE(an_old_version_compacted_within_the_lag_is_noticed) {
   task.crash(false);
   task.clock.advance(1min);
   task.log.clean(task.changelog(), {task.clock.now(), kHistoryLag, 24h, 1});
-  const auto status = task.start();
-  BOOST_TEST(!status.ok());
-  if (!status.ok()) return;
-  const VersionedStore<std::string, std::string> store{*task.task->find_store("versions")};
-  BOOST_REQUIRE(store.get("a").has_value());
-  BOOST_TEST(store.get("a")->value == "1");
+  BOOST_CHECK(task.start().code() == Code::kInvalidArgument);
 }
 
 // The lag passes during a restore, which is given up with a part written.
@@ -524,7 +461,6 @@ BOOST_AUTO_TEST_CASE(a_part_of_a_restore_is_not_taken_for_complete) {
     task.append("words", "m" + std::to_string(i), "x", task.clock.now());
   BOOST_REQUIRE(task.process(1000).has_value());
   BOOST_REQUIRE(task.commit().ok());
-  const auto before = task.live();
   task.count({"a"});
   BOOST_REQUIRE(task.task->prepare().has_value());
   task.crash(false);
@@ -536,13 +472,7 @@ BOOST_AUTO_TEST_CASE(a_part_of_a_restore_is_not_taken_for_complete) {
   BOOST_CHECK(task.start().code() == Code::kCancelled);
   task.observer = nullptr;
   task.crash(true);
-  const auto status = task.start();
-  BOOST_TEST(!status.ok());
-  if (status.ok()) {
-    BOOST_TEST(task.live().size() == before.size());
-    BOOST_TEST(task.live().contains("a"));
-    if (task.live().contains("a")) BOOST_TEST((task.live().at("a") == before.at("a")));
-  }
+  BOOST_CHECK(task.start().code() == Code::kInvalidArgument);
 }
 
 BOOST_AUTO_TEST_CASE(a_table_on_its_topic_is_not_written_again_for_another_stores_tail) {
@@ -585,10 +515,7 @@ BOOST_AUTO_TEST_CASE(a_value_compacted_away_between_the_look_and_the_load_is_not
     TaskHarness& task_;
     bool done_ = false;
   };
-  TaskHarness task{counting()};
-  task.clock.advance(std::chrono::hours{24 * 20});
-  task.restore_settings.min_compaction_lags = {{"app-counts-changelog", kLag}};
-  BOOST_REQUIRE(task.start().ok());
+  Begun task{counting(), "counts", kLag};
   put(task, "a", "x", task.clock.now());
   put(task, "b", "x", task.clock.now());
   BOOST_REQUIRE(task.commit().ok());
@@ -599,9 +526,7 @@ BOOST_AUTO_TEST_CASE(a_value_compacted_away_between_the_look_and_the_load_is_not
   task.clock.advance(kLag + 1min);
   Cleaner cleaner{task};
   task.observer = &cleaner;
-  const auto status = task.start();
-  BOOST_TEST(!status.ok());
-  if (status.ok()) BOOST_TEST((task.live() == Contents{{"a", i64(1)}, {"b", i64(1)}}));
+  BOOST_CHECK(task.start().code() == Code::kInvalidArgument);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

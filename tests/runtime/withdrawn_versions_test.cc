@@ -60,12 +60,12 @@ BOOST_AUTO_TEST_SUITE(withdrawn_versions)
 
 // Found as it stands, the later one would be the end of what the earlier ones add to.
 BOOST_AUTO_TEST_CASE(versions_of_a_crashed_commit_do_not_answer_for_what_is_processed_again) {
-  for (const bool processed_again : {false, true}) {
-    BOOST_TEST_CONTEXT("crashes after the healing too: " << processed_again) {
+  for (const bool crashes_again : {false, true}) {
+    BOOST_TEST_CONTEXT("crashes after the healing too: " << crashes_again) {
       Crashed task;
       BOOST_REQUIRE(task.start().ok());
       BOOST_TEST(task.as_of(40) == "m");
-      if (processed_again) {
+      if (crashes_again) {
         task.crash(false);
         BOOST_REQUIRE(task.start().ok());
         BOOST_TEST(task.as_of(40) == "m");
