@@ -16,6 +16,8 @@ constexpr std::chrono::milliseconds kRetryPause{100};
 constexpr std::chrono::milliseconds kOffsetsTimeout{5'000};
 // Of an attempt to add offsets to a transaction; the group's events wait meanwhile.
 constexpr std::chrono::milliseconds kSendTimeout{1'000};
+// Longer than brokers wait for the first members of a new group (group.initial.rebalance.delay.ms).
+constexpr std::chrono::seconds kLongJoin{5};
 
 }  // namespace
 
@@ -76,6 +78,7 @@ void Membership::on_poll() {
   on_event(state.member->poll(kPollWait));
   send_commits();
   serve_reads();
+  tell_of_long_join();
   state.app->data->poll();
   send(this, poll_atom::value);
 }
@@ -110,6 +113,25 @@ void Membership::on_event(GroupEvent event) {
       send(state.supervisor, fatal_atom::value, event.error);
       return;
   }
+}
+
+// While one waits for others nothing happens here, and nobody else would say why.
+void Membership::tell_of_long_join() {
+  const auto now = state.app->clock.elapsed();
+  if (!state.member->joining()) {
+    state.joining_since.reset();
+    state.told_of_join = false;
+    return;
+  }
+  if (!state.joining_since) state.joining_since = now;
+  if (state.told_of_join || now - *state.joining_since < kLongJoin) return;
+  state.told_of_join = true;
+  const auto session =
+      number_property(state.app->config, ClientRole::kMembership, "session.timeout.ms");
+  state.app->log.info(
+      "still joining the group: it waits for members that have work to finish first, and for those "
+      "that ended without leaving until their session is over (kafka.session.timeout.ms, " +
+      std::to_string(session) + " here)");
 }
 
 bool Membership::alive(const CommitRequest& request) const {

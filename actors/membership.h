@@ -38,6 +38,8 @@ struct MembershipState {
   std::vector<PendingCommit> commits;
   std::vector<PendingRead> reads;
   std::chrono::nanoseconds retry_at{};
+  std::optional<std::chrono::nanoseconds> joining_since;
+  bool told_of_join = false;
   bool stopped = false;
 };
 
@@ -60,6 +62,7 @@ class Membership final : public MembershipHandle::stateful_base<MembershipState>
   void void_torn();
   void send_commits();
   void serve_reads();
+  void tell_of_long_join();
   [[nodiscard]] bool alive(const CommitRequest& request) const;
 };
 

@@ -379,7 +379,7 @@ void Supervisor::on_failed(const TaskFailure& failure) {
   } else {
     state.app->log.warn("task " + id + " failed (" + std::to_string(entry->failures) + " of " +
                         std::to_string(config.task_restart_limit) +
-                        "): " + failure.status.to_string());
+                        "): " + failure.status.message());
     entry->restart = true;
   }
   if (!entry->handle) {

@@ -161,8 +161,8 @@ std::string grant(const Access& access) {
          operation + " --" + resource + ' ' + access.name;
 }
 
-// Ends the message of an ACL error; empty for others.
-std::string access_hint(rd_kafka_resp_err_t error, AccessList access) {
+// Ends the message of an error that a grant or a setting mends; empty for others.
+std::string hint(rd_kafka_resp_err_t error, AccessList access) {
   const auto granted = [&](Access::Resource resource, const std::string& otherwise) {
     for (const Access& needed : access) {
       if (needed.resource == resource) return grant(needed);
@@ -180,6 +180,15 @@ std::string access_hint(rd_kafka_resp_err_t error, AccessList access) {
              "the cluster";
     case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
       return "; access must be granted: Write and Describe on the transactional id";
+    case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
+      return "; set kafka.transaction.timeout.ms to at most the brokers' transaction.max.timeout.ms";
+    case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT:
+      return "; set kafka.session.timeout.ms to between the brokers' group.min.session.timeout.ms and "
+             "group.max.session.timeout.ms";
+    case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
+      return "; set replication_factor (or the store's own) to at most the number of brokers";
+    case RD_KAFKA_RESP_ERR_INVALID_CONFIG:
+      return "; set topic.NAME (or the store's own) to what the brokers know";
     default:
       return {};
   }
@@ -193,7 +202,7 @@ Status status_of(Code code, rd_kafka_resp_err_t error, std::string_view what,
   message += " (";
   message += rd_kafka_err2name(error);
   message += ')';
-  message += access_hint(error, access);
+  message += hint(error, access);
   return {code, std::move(message)};
 }
 

@@ -112,6 +112,20 @@ BOOST_AUTO_TEST_CASE(kill_at_random_moments_keeps_counts_exact) {
   BOOST_TEST(process->stop().value_or(-1) == 0);
 }
 
+BOOST_AUTO_TEST_CASE(a_start_says_that_it_waits_for_the_session_of_a_killed_process) {
+  CountJob job{2};
+  // Well above the time after which a join is called long.
+  const Environment settings{{"MILLRACE_KAFKA_SESSION_TIMEOUT_MS", "15000"}};
+  auto killed = job.start("killed", settings);
+  BOOST_TEST_REQUIRE(killed->wait_for_log("-> RUNNING", seconds{30}), *killed);
+  killed->kill();
+  auto next = job.start("next", settings);
+  BOOST_TEST_REQUIRE(next->wait_for_log("-> RUNNING", seconds{60}), *next);
+  BOOST_TEST(occurrences(next->log(), "still joining the group") == 1U, *next);
+  BOOST_TEST(next->log().find("kafka.session.timeout.ms, 15000 here") != std::string::npos, *next);
+  BOOST_TEST(next->stop().value_or(-1) == 0);
+}
+
 // durability.md B1: the changelog holds records before the group has an offset for them.
 BOOST_AUTO_TEST_CASE(kill_during_the_very_first_commit_counts_nothing_twice) {
   constexpr int kRounds = 4;

@@ -102,6 +102,17 @@ BOOST_AUTO_TEST_CASE(acl_errors_name_the_missing_acl_and_the_line_that_grants_it
   BOOST_TEST(other.message().find("grant") == std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(values_that_brokers_refuse_name_the_setting_that_they_come_from) {
+  const auto names = [](rd_kafka_resp_err_t error, const std::string& setting) {
+    return kafka_status(error, "cannot start").message().find("set " + setting) !=
+           std::string::npos;
+  };
+  BOOST_TEST(names(RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT, "kafka.transaction.timeout.ms"));
+  BOOST_TEST(names(RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT, "kafka.session.timeout.ms"));
+  BOOST_TEST(names(RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR, "replication_factor"));
+  BOOST_TEST(names(RD_KAFKA_RESP_ERR_INVALID_CONFIG, "topic.NAME"));
+}
+
 BOOST_AUTO_TEST_CASE(error_objects_keep_their_text) {
   const rd_kafka_error_t* const none = nullptr;
   BOOST_TEST(kafka_status(none, "cannot begin").ok());
