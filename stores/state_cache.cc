@@ -30,14 +30,7 @@ StateCache::~StateCache() {
 }
 
 StateEntry& StateCache::load(std::string_view key) {
-  const std::uint64_t hash = hash_of(key);
-  if (StateEntry* entry = impl_->find(key, hash)) {
-    ++impl_->hits;
-    entry->referenced_ = true;
-    if (impl_->has_ttl) impl_->expire_if_over(*entry);
-    return *entry;
-  }
-  StateEntry& entry = impl_->load_from_engine(key, hash);
+  StateEntry& entry = impl_->entry_of(key);
   if (impl_->has_ttl) impl_->expire_if_over(entry);
   return entry;
 }
@@ -179,7 +172,8 @@ void StateCache::undo_record() {
 }
 
 void StateCache::log_again(std::string_view key, Timestamp timestamp_if_absent) {
-  StateEntry& entry = load(key);
+  // Not expired by the way: nobody hands on what a start finds to be over; the next pass does.
+  StateEntry& entry = impl_->entry_of(key);
   if (impl_->layout.kind() == StoreKind::kVersioned) return log_version_again(entry);
   impl_->mark(entry);
   entry.unlogged_ = false;

@@ -224,6 +224,16 @@ struct StateCache::Impl {
     return entry;
   }
 
+  // As it was left: its time may be over.
+  StateEntry& entry_of(std::string_view key) {
+    const std::uint64_t hash = hash_of(key);
+    StateEntry* const entry = find(key, hash);
+    if (entry == nullptr) return load_from_engine(key, hash);
+    ++hits;
+    entry->referenced_ = true;
+    return *entry;
+  }
+
   void mark(StateEntry& entry) {
     if (recording && !entry.saved_) save(entry);
     if (!entry.dirty_) {

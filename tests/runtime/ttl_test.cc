@@ -9,6 +9,7 @@
 #include <random>
 
 #include "millrace/test_driver.h"
+#include "tests/runtime/task_harness.h"
 #include "tests/support/seed.h"
 
 namespace {
@@ -364,6 +365,49 @@ BOOST_AUTO_TEST_CASE(a_time_to_live_out_of_bounds_or_of_another_kind_of_store_is
                        {.size = milliseconds{10}, .retention = milliseconds{10}});
                  }),
                  "window store 'mine': StoreOptions::ttl is for key-value stores"));
+}
+
+// Keeps what a table hands on.
+class Mirroring final : public Processor<std::string, std::int64_t, std::string, std::int64_t> {
+ public:
+  void process(const Record<std::string, std::int64_t>& record, Context& context) override {
+    auto rows = context.store<std::string, std::int64_t>("rows");
+    if (record.has_value()) {
+      rows.put(record.key(), record.value());
+    } else {
+      rows.erase(record.key());
+    }
+  }
+};
+
+// The tombstone of an expired key is in the changelog when the commit with it crashes: the start
+// writes the key again as it was committed, and what is behind the table hears of the end of it.
+BOOST_AUTO_TEST_CASE(a_key_that_expires_in_a_crashed_commit_is_handed_on_after_the_start) {
+  for (const bool keep_disk : {true, false}) {
+    Topology topology;
+    topology.store<std::string, std::int64_t>("rows");
+    topology.stream(numbers)
+        .group_by_key()
+        .count(StoreOptions{"counts"}.ttl(kTtl, TtlClock::kWallClock))
+        .to_stream()
+        .process<Mirroring>(connects("rows"));
+    millrace::testing::TaskHarness task{topology};
+    BOOST_REQUIRE(task.start().ok());
+    task.append("numbers", "a", millrace::testing::i64(1));
+    BOOST_REQUIRE(task.process(1).has_value());
+    BOOST_REQUIRE(task.commit().ok());
+    const std::size_t rows =
+        task.graph->stores()[task.plan.stores[0].store].options.name() == "rows" ? 0 : 1;
+    BOOST_TEST(task.live(rows).size() == 1U);
+    task.clock.advance(kTtl * 2);
+    BOOST_REQUIRE(task.task->prepare().has_value());
+    task.crash(keep_disk);
+    BOOST_REQUIRE(task.start().ok());
+    BOOST_TEST(task.live(rows).size() == 1U);
+    BOOST_REQUIRE(task.commit().ok());
+    BOOST_TEST(task.live(0).empty());
+    BOOST_TEST(task.live(1).empty());
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()
