@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "actors/query_queue.h"
+#include "actors/restore_order.h"
 #include "millrace/error.h"
 #include "runtime/commit.h"
 #include "runtime/restore.h"
@@ -98,7 +99,7 @@ using RestoredTaskPtr = std::shared_ptr<RestoredTask>;
 struct RestoreRequest {
   TaskPlan plan;
   std::vector<CommittedOffset> committed;
-  std::shared_ptr<const std::atomic<bool>> cancelled;
+  std::shared_ptr<RestoreOrder> order;
 };
 using RestoreRequestPtr = std::shared_ptr<const RestoreRequest>;
 /// Either the task or why not.

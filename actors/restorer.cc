@@ -20,10 +20,10 @@ constexpr std::chrono::milliseconds kEndsTimeout{1000};
 // it goes on so.
 class Progress final : public RestoreObserver {
  public:
-  Progress(AppContext& app, const TaskPlan& plan, const std::atomic<bool>& cancelled)
-      : app_(app), plan_(plan), cancelled_(cancelled), scope_(app.registry.scope()) {}
+  Progress(AppContext& app, const TaskPlan& plan, const RestoreOrder& order)
+      : app_(app), plan_(plan), order_(order), scope_(app.registry.scope()) {}
 
-  bool cancelled() const override { return cancelled_; }
+  bool cancelled() const override { return order_.cancelled(); }
 
   void progress(std::size_t store, std::int64_t position, std::int64_t end) override {
     const auto now = app_.clock.elapsed();
@@ -65,7 +65,7 @@ class Progress final : public RestoreObserver {
 
   AppContext& app_;
   const TaskPlan& plan_;
-  const std::atomic<bool>& cancelled_;
+  const RestoreOrder& order_;
   metrics::Scope scope_;
   std::optional<std::size_t> store_;
   std::int64_t from_ = 0;
@@ -110,13 +110,11 @@ RestorerHandle::behavior_type Restorer::make_behavior() {
   };
 }
 
-Result<ChangelogConsumer*> Restorer::reader(
-    const std::shared_ptr<const std::atomic<bool>>& cancelled) {
-  if (*cancelled) return Status::cancelled("the task is not wanted any more");
-  state.cancelled = cancelled;
+Result<ChangelogConsumer*> Restorer::reader(std::shared_ptr<const RestoreOrder> order) {
+  state.order = std::move(order);
   if (!state.reader) {
     auto reader = ChangelogConsumer::create(state.app->config, state.app->log.for_kafka(),
-                                            [this] { return state.cancelled->load(); });
+                                            [this] { return state.order->cancelled(); });
     if (!reader) return reader.error();
     state.reader = *std::move(reader);
   }
@@ -131,7 +129,7 @@ LogEnds Restorer::ends(const Changelogs& changelogs) {
   }
   std::vector<std::int64_t> ends(changelogs->size(), -1);
   if (!asked.empty()) {
-    const auto reader = this->reader(std::make_shared<const std::atomic<bool>>(false));
+    const auto reader = this->reader(std::make_shared<const RestoreOrder>());
     if (!reader) return nullptr;
     const auto found = (*reader)->ends_within(asked, kEndsTimeout);
     if (!found) return nullptr;
@@ -144,7 +142,8 @@ LogEnds Restorer::ends(const Changelogs& changelogs) {
 }
 
 Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
-  const auto reader = this->reader(request.cancelled);
+  if (!request.order->begin()) return Status::cancelled("the task is not wanted any more");
+  const auto reader = this->reader(request.order);
   if (!reader) return reader.error();
   const auto began = state.app->clock.elapsed();
   auto engines = open_engines(request.plan);
@@ -171,7 +170,7 @@ Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
       settings.delete_retention = std::min(settings.delete_retention, found->second);
     }
   }
-  Progress progress{*state.app, request.plan, *request.cancelled};
+  Progress progress{*state.app, request.plan, *request.order};
   auto start = restore_task(request.plan, *engines, request.committed, **reader, state.app->clock,
                             settings, progress);
   if (!start) return start.error();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 #include <memory>
@@ -18,7 +17,7 @@ struct RestorerState {
   static constexpr const char* name = "millrace.restorer";
   std::shared_ptr<AppContext> app;
   std::unique_ptr<ChangelogConsumer> reader;
-  std::shared_ptr<const std::atomic<bool>> cancelled;  // Of the request in hand.
+  std::shared_ptr<const RestoreOrder> order;  // Of the request in hand.
   std::size_t bytes_max = 0;
   std::random_device random;
   metrics::Counter* records = nullptr;
@@ -29,8 +28,7 @@ struct RestorerState {
 /// Opens the engines of tasks and brings them to their committed ends, one task after the other. An
 /// App has several.
 ///
-/// Detached: a restore blocks for as long as it takes, and is cancelled through the flag of its
-/// request.
+/// Detached: a restore blocks for as long as it takes, and is cancelled through its order.
 class Restorer final : public RestorerHandle::stateful_base<RestorerState> {
  public:
   using Base = RestorerHandle::stateful_base<RestorerState>;
@@ -39,7 +37,7 @@ class Restorer final : public RestorerHandle::stateful_base<RestorerState> {
   RestorerHandle::behavior_type make_behavior() override;
 
  private:
-  Result<ChangelogConsumer*> reader(const std::shared_ptr<const std::atomic<bool>>& cancelled);
+  Result<ChangelogConsumer*> reader(std::shared_ptr<const RestoreOrder> order);
   LogEnds ends(const Changelogs& changelogs);
   Result<RestoredTaskPtr> restore(const RestoreRequest& request);
   Result<TaskEngines> open_engines(const TaskPlan& plan);

@@ -59,6 +59,7 @@ Supervisor::Supervisor(caf::actor_config& config, std::shared_ptr<AppContext> ap
   state.app = std::move(app);
   state.member = std::move(member);
   install_handlers(this, state.app->log);
+  set_down_handler([this](caf::down_msg& down) { on_down(down); });
 }
 
 SupervisorHandle::behavior_type Supervisor::make_behavior() {
@@ -274,7 +275,7 @@ void Supervisor::begin(Entry& entry) {
   entry.phase = Phase::kCreated;
   entry.running = false;
   entry.handle.reset();
-  entry.cancelled = std::make_shared<std::atomic<bool>>(false);
+  entry.order = std::make_shared<RestoreOrder>();
   static_cast<void>(failures_of(entry.ref.id));  // There from the start, at 0.
   auto plan = this->plan(entry.ref.id);
   state.app->board.set_task_state(entry.ref.id, TaskState::kCreated);
@@ -301,7 +302,7 @@ void Supervisor::restore(TaskRef ref, const TaskPlan& plan, const CommittedOffse
   if (entry == nullptr) return;  // Closed meanwhile.
   entry->phase = Phase::kRestoring;
   auto what =
-      std::make_shared<const RestoreRequest>(RestoreRequest{plan, *committed, entry->cancelled});
+      std::make_shared<const RestoreRequest>(RestoreRequest{plan, *committed, entry->order});
   auto& restorer = idlest_restorer();
   ++restorer.tasks;
   request(restorer.actor, kPatience, restore_atom::value, RestoreRequestPtr{std::move(what)})
@@ -328,8 +329,8 @@ void Supervisor::on_restored(TaskRef ref, const RestoreAnswer& answer) {
     return on_failed({ref, answer.status});
   }
   entry->phase = Phase::kActive;
-  entry->handle =
-      spawn<TaskActor>(state.app, SupervisorHandle{this}, state.committer, ref, answer.task);
+  entry->handle = spawn<TaskActor, caf::monitored>(state.app, SupervisorHandle{this},
+                                                   state.committer, ref, answer.task);
   send(state.committer, join_atom::value,
        CommitMember{ref, *entry->handle, entry->driver, entry->epoch});
 }
@@ -390,6 +391,21 @@ void Supervisor::on_failed(const TaskFailure& failure) {
   show_state();
 }
 
+// A task actor has ended without being asked to: the log has what it has thrown. Its engines have
+// gone with it.
+void Supervisor::on_down(const caf::down_msg& down) {
+  const auto found = std::ranges::find_if(state.tasks, [&](const auto& task) {
+    return task.second.handle && task.second.handle->address() == down.source;
+  });
+  if (found == state.tasks.end() || found->second.phase == Phase::kClosing) return;
+  const TaskRef ref = found->second.ref;
+  found->second.handle.reset();
+  state.app->directory.remove(ref.id);
+  send(state.committer, leave_atom::value, ref);
+  on_failed({ref, Status::internal("task " + to_string(ref.id) +
+                                   " ended by what it has thrown, which the log says above")});
+}
+
 // Closes tasks in whatever phase they are.
 void Supervisor::close(const std::vector<TaskId>& ids, Closing how) {
   std::vector<TaskRef> to_flush;
@@ -407,8 +423,8 @@ void Supervisor::close(const std::vector<TaskId>& ids, Closing how) {
     }
     entry.phase = Phase::kClosing;
     state.app->directory.remove(id);
-    if (phase == Phase::kRestoring) {
-      *entry.cancelled = true;  // Its answer closes it.
+    if (phase == Phase::kRestoring && !entry.order->cancel()) {
+      // Its answer closes it.
     } else if (!entry.handle) {
       // Nothing is open. Membership's answer to a task that is being created is not waited for:
       // while a join is under way it reads nothing, and the join may wait for this.

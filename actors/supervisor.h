@@ -35,7 +35,7 @@ struct SupervisorState {
     Phase phase = Phase::kCreated;
     TopicPartition driver;
     std::uint64_t epoch = 0;
-    std::shared_ptr<std::atomic<bool>> cancelled;  // Of the restore.
+    std::shared_ptr<RestoreOrder> order;  // While it is restored.
     std::optional<TaskHandle> handle;
     bool running = false;
     std::size_t failures = 0;                 // In a row, without progress.
@@ -97,6 +97,7 @@ class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState>
   void on_tick();
   void on_revoked(const AssignmentChange& change);
   void on_failed(const TaskFailure& failure);
+  void on_down(const caf::down_msg& down);
   void on_stop(const Status& why);
 
   [[nodiscard]] std::chrono::milliseconds check_interval() const;

@@ -76,7 +76,7 @@ void MergedScan::settle() {
 }
 
 void MergedScan::decode(std::string_view engine_value) {
-  const auto status = ops_.decode(engine_value.substr(KeyLayout::kTimestampBytes), decoded_.get());
+  const auto status = decode_value(ops_, engine_value, decoded_.get());
   if (!status.ok())
     throw StoreFailure(Status::internal("a stored value cannot be decoded: " + status.message()));
   has_decoded_ = true;

@@ -199,8 +199,7 @@ struct StateCache::Impl {
     set_present(entry, false);
     if (!engine_value) return;
     entry.timestamp_ = timestamp_of(*engine_value);
-    const auto status =
-        ops.decode(engine_value->substr(KeyLayout::kTimestampBytes), entry.storage_);
+    const auto status = decode_value(ops, *engine_value, entry.storage_);
     if (!status.ok()) throw StoreFailure(undecodable(entry, status.message()));
     set_present(entry, true);
     set_heap_bytes(entry, engine_value->size());
@@ -423,8 +422,7 @@ struct StateCache::Impl {
     MergedScan::Item item{std::string{entry.key()}, change.timestamp, false, nullptr};
     if (change.deleted || over(change.timestamp)) return item;
     item.value = std::make_unique_for_overwrite<char[]>(ops.size);
-    const auto status =
-        ops.decode(change.engine_value.substr(KeyLayout::kTimestampBytes), item.value.get());
+    const auto status = decode_value(ops, change.engine_value, item.value.get());
     if (!status.ok()) throw StoreFailure(undecodable(entry, status.message()));
     item.present = true;
     return item;

@@ -16,6 +16,29 @@
 namespace millrace::testing {
 namespace {
 
+// A stored value that may come to be one that cannot be read.
+struct Fragile {
+  static inline std::atomic<bool> is_broken = false;
+  std::int64_t number = 0;
+};
+
+}  // namespace
+}  // namespace millrace::testing
+
+template <>
+struct millrace::Serde<millrace::testing::Fragile> {
+  static void encode(const testing::Fragile& value, std::string& out) {
+    Serde<std::int64_t>::encode(value.number, out);
+  }
+  static Result<testing::Fragile> decode(std::string_view bytes) {
+    if (testing::Fragile::is_broken) throw std::runtime_error("not this one");
+    return testing::Fragile{*Serde<std::int64_t>::decode(bytes)};
+  }
+};
+
+namespace millrace::testing {
+namespace {
+
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
@@ -32,6 +55,25 @@ HttpClient::Answer liveness(const App& app) {
   const auto port = std::stoul(address.substr(address.rfind(':') + 1));
   return HttpClient{static_cast<std::uint16_t>(port)}.get("/livez");
 }
+
+// Memory that is opened only when it may be.
+class HeldEngine final : public EngineFactory {
+ public:
+  std::string_view name() const override { return memory_->name(); }
+  bool persistent() const override { return memory_->persistent(); }
+  Result<std::unique_ptr<Engine>> open(const EngineOptions& options) override {
+    asked_for.set_value();
+    released_.wait();
+    return memory_->open(options);
+  }
+
+  std::promise<void> asked_for;
+  std::promise<void> release;
+
+ private:
+  const std::shared_ptr<EngineFactory> memory_ = engines::memory();
+  std::shared_future<void> released_ = release.get_future().share();
+};
 
 // Sums numbers by key; `look` sees each of them first.
 Topology sums(const CountJob& job, std::function<void(std::int64_t)> look) {
@@ -182,6 +224,65 @@ BOOST_AUTO_TEST_CASE(an_app_that_stops_leaves_no_tail_of_others_behind) {
     app.stop();
     BOOST_TEST((app.state() == AppState::kStopped), app.error());
     BOOST_TEST(job.error_in_changelog() == "", log.text());
+  }
+}
+
+// Bounded revoke: what waits for its turn to be restored goes at once, however long the restores
+// before it take.
+BOOST_AUTO_TEST_CASE(a_task_that_waits_for_its_restore_is_handed_over_at_once) {
+  CountJob job{1};
+  const Topic<std::string, std::int64_t> first{job.input};
+  const Topic<std::string, std::int64_t> second{job.output};
+  const auto held = std::make_shared<HeldEngine>();
+  Topology both;
+  both.stream(first).group_by_key().count(StoreOptions{"first"}.engine(held));
+  both.stream(second).group_by_key().count("second");
+  LogLines log;
+  auto config = count_config(job, "both", log);
+  config.restore_threads = 1;
+  App app{both, config};
+  app.start();
+  held->asked_for.get_future().wait();
+
+  Topology alone;
+  alone.stream(second).group_by_key().count("second");
+  App other{alone, count_config(job, "alone", log)};
+  other.start();
+  BOOST_TEST(
+      wait_until(
+          [&] { return contains(other.metrics_text(), "millrace_tasks{state=\"RUNNING\"} 1"); },
+          seconds{30}),
+      log.text());
+  held->release.set_value();
+  other.stop();
+  app.stop();
+  BOOST_TEST((app.state() == AppState::kStopped), app.error());
+}
+
+BOOST_AUTO_TEST_CASE(a_serde_that_throws_on_a_stored_value_fails_its_task_by_name) {
+  for (const Guarantee guarantee : {Guarantee::kAtLeastOnce, Guarantee::kExactlyOnce}) {
+    CountJob job{1};
+    LogLines log;
+    auto config = count_config(job, "one", log);
+    config.guarantee = guarantee;
+    config.engine = "memory";
+    Topology topology;
+    topology.stream(Topic<std::string, std::int64_t>{job.input})
+        .reduce<Fragile>("fragile", [](const auto& record, std::optional<Fragile>, auto&) {
+          return Fragile{record.value()};
+        });
+    for (const bool broken : {false, true}) {
+      Fragile::is_broken = broken;
+      job.kafka.produce(job.input, {{"a", big_endian(1)}});
+      App app{topology, config};
+      app.start();
+      if (!broken) {
+        BOOST_REQUIRE(job.wait_until_processed());
+        continue;
+      }
+      BOOST_TEST(wait_until([&] { return app.state() == AppState::kError; }, seconds{30}));
+      BOOST_TEST(contains(app.error(), "its serde threw: not this one"), app.error());
+    }
   }
 }
 
