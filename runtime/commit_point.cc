@@ -191,18 +191,19 @@ std::optional<Timestamp> decode_partition_time(std::string_view metadata) {
   return from_millis(millis);
 }
 
-std::optional<DecodedCommitPoint> valid_commit_point(const std::vector<CommittedOffset>& committed,
-                                                     std::uint64_t cluster) {
-  std::optional<DecodedCommitPoint> best;
+std::vector<DecodedCommitPoint> valid_commit_points(const std::vector<CommittedOffset>& committed,
+                                                    std::uint64_t cluster) {
+  std::vector<DecodedCommitPoint> valid;
   for (const auto& partition : committed) {
     if (!partition.offset) continue;
     auto point = decode_metadata(partition.metadata);
     if (!point || point->cluster != cluster) continue;
     const auto inside = point->sources.find(topic_hash(partition.input.topic));
     if (inside == point->sources.end() || inside->second != *partition.offset) continue;
-    if (!best || point->sequence > best->sequence) best = std::move(point);
+    valid.push_back(*std::move(point));
   }
-  return best;
+  std::ranges::stable_sort(valid, std::ranges::greater{}, &DecodedCommitPoint::sequence);
+  return valid;
 }
 
 }  // namespace millrace

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "millrace/error.h"
+#include "millrace/key_layout.h"
 #include "millrace/time.h"
 #include "runtime/topic_partition.h"
 
@@ -93,9 +94,15 @@ Result<std::string> encode_metadata(const CommitPoint& point, const std::string&
 /// The partition time that Kafka Streams or we have left in `metadata`.
 [[nodiscard]] std::optional<Timestamp> decode_partition_time(std::string_view metadata);
 
-/// The valid commit point with the highest sequence among a task's inputs, if there is one. Valid:
-/// made on this cluster, and the offset it was stored with equals the one inside.
-[[nodiscard]] std::optional<DecodedCommitPoint> valid_commit_point(
+/// The valid commit points of a task's inputs, the one with the highest sequence first. Valid: made
+/// on this cluster, and the offset it was stored with equals the one inside.
+[[nodiscard]] std::vector<DecodedCommitPoint> valid_commit_points(
     const std::vector<CommittedOffset>& committed, std::uint64_t cluster);
+
+/// The history that an engine's content is of: the task's, written by a store of this kind. Another
+/// kind's entries stand under other keys.
+[[nodiscard]] inline std::uint64_t engine_lineage(std::uint64_t lineage, StoreKind kind) {
+  return lineage ^ static_cast<std::uint64_t>(kind);
+}
 
 }  // namespace millrace

@@ -107,9 +107,9 @@ void EngineLoader::observe(const std::vector<EngineChange>& changes) {
   }
 }
 
-Status EngineLoader::write(std::int64_t next_offset, std::uint64_t lineage) {
+Status EngineLoader::write(const EnginePosition& position) {
   auto changes = sorted_changes();
-  StoreCheckpoint checkpoint{place_.index, {}, {lineage, next_offset, clock_.now()}};
+  StoreCheckpoint checkpoint{place_.index, {}, position};
   std::string expired_below;
   std::string time_record;
   if (layout_.observes_time()) {

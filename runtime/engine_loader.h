@@ -22,8 +22,8 @@ namespace millrace {
 class EngineLoader {
  public:
   /// All is borrowed.
-  EngineLoader(const TaskEngines::Place& place, const KeyLayout& layout, const Clock& clock)
-      : place_(place), layout_(layout), clock_(clock) {}
+  EngineLoader(const TaskEngines::Place& place, const KeyLayout& layout)
+      : place_(place), layout_(layout) {}
 
   /// Before the first record: takes over the time that the engine has observed.
   Status open();
@@ -35,8 +35,8 @@ class EngineLoader {
   /// Of what has been collected since the last `write`.
   [[nodiscard]] std::size_t bytes() const { return bytes_ + entries_.size() * kPlaceBytes; }
 
-  /// After this the engine holds the changelog up to `next_offset`, of the history `lineage`.
-  Status write(std::int64_t next_offset, std::uint64_t lineage);
+  /// After this the engine holds what was added, and says that it stands at `position`.
+  Status write(const EnginePosition& position);
 
  private:
   // The newest that is known of a key. Its bytes follow: the key, then room for the value.
@@ -66,7 +66,6 @@ class EngineLoader {
 
   const TaskEngines::Place& place_;
   const KeyLayout& layout_;
-  const Clock& clock_;
   std::vector<Entry*> entries_;  // In `blocks_`.
   // By the hash of the key. Whose value has outgrown its room, or whose hash is another key's too,
   // may have several entries: the one found here, or else the latest, counts.

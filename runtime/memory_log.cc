@@ -140,7 +140,10 @@ Status MemoryLog::read(const TopicPartition& where, std::int64_t from, std::int6
                        const Apply& apply) {
   const Partition& log = partition(where);
   const auto start = starts_.find(where);
-  if (start != starts_.end()) from = std::max(from, start->second);
+  if (start != starts_.end() && from < std::min(start->second, to)) {
+    return Status::corruption("cannot read " + to_string(where) + ": offset " +
+                              std::to_string(from) + " is out of range");
+  }
   std::vector<LogRecord> batch;
   for (std::int64_t offset = from; offset < to; ++offset) {
     const auto& record = log.at(static_cast<std::size_t>(offset));

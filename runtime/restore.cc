@@ -30,8 +30,7 @@ class Restore {
     for (const auto& store : plan_.stores) {
       logs_.emplace_back();
       if (!store.has_changelog()) continue;
-      auto ends =
-          store.on_source ? reader_.ends_now(store.changelog) : reader_.ends(store.changelog);
+      auto ends = ends_of(store);
       if (!ends) return ends.error();
       logs_.back() = *ends;
     }
@@ -42,6 +41,10 @@ class Restore {
   }
 
  private:
+  Result<ChangelogReader::Ends> ends_of(const StorePlan& store) {
+    return store.on_source ? reader_.ends_now(store.changelog) : reader_.ends(store.changelog);
+  }
+
   // Sets start_.point and the committed end of every store.
   Status find_commit_point() {
     start_.stores.resize(plan_.stores.size());
@@ -50,35 +53,37 @@ class Restore {
         start_.point.partition_times[partition.input.topic] = *time;
       }
     }
-    const auto valid = valid_commit_point(committed_, settings_.cluster);
+    points_ = valid_commit_points(committed_, settings_.cluster);
     start_.point.cluster = settings_.cluster;
-    if (valid) {
-      start_.point.lineage = valid->lineage;
-      start_.point.sequence = valid->sequence;
-      start_.point.committed_at = valid->committed_at;
-    } else {
+    if (points_.empty()) {
       start_.point.lineage = settings_.new_lineage;
+    } else {
+      start_.point.lineage = points_.front().lineage;
+      start_.point.sequence = points_.front().sequence;
+      start_.point.committed_at = points_.front().committed_at;
     }
-    if (auto status = find_sources(valid); !status.ok()) return status;
-    if (auto status = find_ends(valid); !status.ok()) return status;
-    if (valid) carry_ends(*valid);
+    if (auto status = find_sources(); !status.ok()) return status;
+    if (auto status = find_ends(); !status.ok()) return status;
+    carry_ends();
     return {};
   }
 
-  Status find_ends(const std::optional<DecodedCommitPoint>& valid) {
+  Status find_ends() {
     const bool has_offsets = std::any_of(committed_.begin(), committed_.end(),
                                          [](const auto& c) { return c.offset.has_value(); });
-    is_known_.resize(plan_.stores.size(), !valid.has_value());
+    is_known_.resize(plan_.stores.size(), points_.empty());
+    committed_at_.resize(plan_.stores.size(), start_.point.committed_at);
     for (std::size_t i = 0; i < plan_.stores.size(); ++i) {
       const auto& changelog = plan_.stores[i].changelog;
       const std::int64_t log_end = logs_[i].end;
       StoreStart& store = start_.stores[i];
       if (plan_.stores[i].on_source) {
         store.committed_end = start_.point.sources.at(changelog.topic);
+        if (!points_.empty()) is_known_[i] = knows(points_.front(), topic_hash(changelog.topic), i);
       } else if (plan_.stores[i].starts_empty) {
         store.committed_end = log_end;  // Counts as it stands; 0 without a changelog.
-      } else if (valid) {
-        if (auto status = find_end(i, *valid); !status.ok()) return status;
+      } else if (!points_.empty()) {
+        if (auto status = find_end(i); !status.ok()) return status;
       } else if (has_offsets) {
         store.committed_end = log_end;  // Take-over from another runtime: the whole log counts.
       } else if (log_end > 0) {
@@ -94,45 +99,71 @@ class Restore {
       // What others append to a table's topic is input, not a tail.
       store.examined_end = plan_.stores[i].on_source ? store.committed_end : log_end;
       if (!plan_.stores[i].has_changelog()) continue;
-      if (valid) is_known_[i] = knows(*valid, topic_hash(changelog.topic), i);
       start_.point.changelog_ends[changelog.topic] = store.committed_end;
       start_.point.changelog_stores[changelog.topic] = store_hash(name_of(i));
     }
     return {};
   }
 
-  // The committed end of a store in a commit point, or why the store cannot go on from there.
-  Status find_end(std::size_t i, const DecodedCommitPoint& valid) {
-    const auto& changelog = plan_.stores[i].changelog;
-    const std::uint64_t topic = topic_hash(changelog.topic);
-    const std::uint32_t store = store_hash(name_of(i));
-    if (const auto known = valid.changelog_ends.find(topic); known != valid.changelog_ends.end()) {
-      start_.stores[i].committed_end = known->second;
+  // The committed end of a store, or why the store cannot go on from there. Inputs that were those
+  // of different tasks have commit points of their own, each of which may know the store.
+  Status find_end(std::size_t i) {
+    const std::uint64_t topic = topic_hash(plan_.stores[i].changelog.topic);
+    StoreStart& store = start_.stores[i];
+    for (const auto& point : points_) {
+      const auto listed = point.changelog_ends.find(topic);
+      if (listed == point.changelog_ends.end() || !covers_sources(point)) continue;
+      store.committed_end = listed->second;
+      is_known_[i] = knows(point, topic, i);
+      committed_at_[i] = point.committed_at;
       return {};
     }
     const auto& table_topic = spec_of(i).table_topic;
-    if (!table_topic.empty() && knows(valid, topic_hash(table_topic), i) &&
+    if (!table_topic.empty() && knows(points_.front(), topic_hash(table_topic), i) &&
         start_.point.sources.contains(table_topic)) {
-      start_.stores[i].moves_from_source = true;
+      store.moves_from_source = true;
       return {};
     }
-    for (const auto& [other, end] : valid.changelog_ends) {
-      if (end > 0 && valid.changelog_stores.at(other) == store) return kept_elsewhere(i);
+    // The task has gone on without the store. Ends of a log only grow.
+    bool is_elsewhere = false;
+    for (const auto& point : points_) {
+      if (point.lineage != start_.point.lineage) continue;
+      for (const CarriedEnd& known : ends_in(point)) {
+        if (known.store != store_hash(name_of(i)) || known.end == 0) continue;
+        if (known.topic != topic) {
+          is_elsewhere = true;
+        } else if (logs_[i].end > 0) {  // Of a log that was deleted nothing comes back.
+          store.committed_end = std::max(store.committed_end, known.end);
+          store.missed_commits = true;
+        }
+      }
     }
-    for (const CarriedEnd& carried : valid.carried) {
-      if (carried.store != store) continue;
-      if (carried.topic != topic) return kept_elsewhere(i);
-      start_.stores[i].committed_end = carried.end;
-      start_.stores[i].missed_commits = true;
-      return {};
-    }
+    if (store.missed_commits) return {};
+    if (is_elsewhere) return kept_elsewhere(i);
     if (logs_[i].end == 0) return {};
     return Status::invalid_argument(
-        "changelog " + to_string(changelog) + " holds records up to offset " +
+        "changelog " + to_string(plan_.stores[i].changelog) + " holds records up to offset " +
         std::to_string(logs_[i].end) +
         ", but the task's last commit does not know the store: it was taken out and added again, "
         "so its content is of another time; delete the changelog to begin with an empty store, or "
         "give the store a new name");
+  }
+
+  // Of the stores that a task had, and of those it had before.
+  static std::vector<CarriedEnd> ends_in(const DecodedCommitPoint& point) {
+    std::vector<CarriedEnd> ends;
+    for (const auto& [topic, end] : point.changelog_ends)
+      ends.push_back({topic, point.changelog_stores.at(topic), end});
+    ends.insert(ends.end(), point.carried.begin(), point.carried.end());
+    return ends;
+  }
+
+  // Whether the task goes on where this commit left its inputs.
+  bool covers_sources(const DecodedCommitPoint& point) const {
+    return std::ranges::all_of(start_.point.sources, [&](const auto& source) {
+      const auto inside = point.sources.find(topic_hash(source.first));
+      return inside == point.sources.end() || inside->second == source.second;
+    });
   }
 
   Status kept_elsewhere(std::size_t i) const {
@@ -154,31 +185,33 @@ class Restore {
   }
 
   // The ends of stores that the task does not have now: they may come back.
-  void carry_ends(const DecodedCommitPoint& valid) {
+  void carry_ends() {
     std::set<std::uint32_t> stores;
     std::set<std::uint64_t> topics;
     for (std::size_t i = 0; i < plan_.stores.size(); ++i) {
       stores.insert(store_hash(name_of(i)));
       topics.insert(topic_hash(plan_.stores[i].changelog.topic));
     }
-    std::vector<CarriedEnd> found;
-    for (const auto& [topic, end] : valid.changelog_ends) {
-      found.push_back({topic, valid.changelog_stores.at(topic), end});
-    }
-    found.insert(found.end(), valid.carried.begin(), valid.carried.end());
-    std::erase_if(found, [&](const CarriedEnd& carried) {
-      return carried.end == 0 || stores.contains(carried.store) || topics.contains(carried.topic);
-    });
-    if (found.size() > kCarriedEndsMax) found.resize(kCarriedEndsMax);
-    start_.point.carried = std::move(found);
+    auto& carried = start_.point.carried;
+    const auto carry = [&](const CarriedEnd& of) {
+      if (of.end == 0 || stores.contains(of.store) || topics.contains(of.topic)) return;
+      const auto same = std::ranges::find_if(carried, [&](const CarriedEnd& other) {
+        return other.store == of.store && other.topic == of.topic;
+      });
+      if (same == carried.end()) return carried.push_back(of);
+      same->end = std::max(same->end, of.end);
+    };
+    for (const auto& point : points_) std::ranges::for_each(ends_in(point), carry);
+    if (carried.size() > kCarriedEndsMax) carried.resize(kCarriedEndsMax);
   }
 
-  Status find_sources(const std::optional<DecodedCommitPoint>& valid) {
+  Status find_sources() {
     for (const auto& input : plan_.inputs) {
       std::optional<std::int64_t> next;
-      if (valid) {
-        const auto inside = valid->sources.find(topic_hash(input.topic));
-        if (inside != valid->sources.end()) next = inside->second;
+      if (!points_.empty()) {
+        const auto& latest = points_.front().sources;
+        const auto inside = latest.find(topic_hash(input.topic));
+        if (inside != latest.end()) next = inside->second;
       }
       if (!next) {
         const auto group = std::find_if(committed_.begin(), committed_.end(), [&](const auto& c) {
@@ -204,14 +237,15 @@ class Restore {
     const auto& place = engines_.places()[i];
     const std::int64_t end = start_.stores[i].committed_end;
     auto position = place.engine->position(place.index);
+    content_from_ = clock_.now();
     std::string why;
     if (!position) {
       if (position.error().code() != Code::kCorruption) return position.error();
       why = position.error().message();
     } else if (!position->has_value()) {
       return std::int64_t{0};
-    } else if ((*position)->lineage != start_.point.lineage) {
-      why = "it belongs to another history of the application";
+    } else if ((*position)->lineage != lineage_of(i)) {
+      why = "it belongs to another history of the application, or to a store of another kind";
     } else if (!is_known_[i]) {
       why = "the last commit did not cover it with this changelog";
     } else if ((*position)->next_offset > end) {
@@ -229,6 +263,7 @@ class Restore {
                (*position)->next_offset < end) {
       why = "records of the topic that it lacks have been deleted";
     } else {
+      content_from_ = (*position)->checkpointed_at;
       return (*position)->next_offset;
     }
     start_.stores[i].rebuilt = why;
@@ -240,6 +275,9 @@ class Restore {
   }
   const std::string& name_of(std::size_t i) const { return spec_of(i).options.name(); }
   const KeyLayout& layout_of(std::size_t i) const { return spec_of(i).layout; }
+  std::uint64_t lineage_of(std::size_t i) const {
+    return engine_lineage(start_.point.lineage, layout_of(i).kind());
+  }
 
   // Segments of another length would be looked for in the wrong places.
   bool segments_fit(std::size_t i) {
@@ -259,18 +297,37 @@ class Restore {
     return place.engine->clear(place.index);
   }
 
+  // What the broker has deleted from a changelog of windows had expired: their retention there is
+  // longer. A table on its topic is what the topic has.
+  bool may_be_cut(std::size_t i) const {
+    return layout_of(i).expires() || plan_.stores[i].on_source;
+  }
+
+  // Brokers may delete the oldest records of a log while it waits for its turn or is read.
   Status restore_store(std::size_t i) {
+    constexpr int kAttemptsMax = 10;
+    for (int attempt = 1;; ++attempt) {
+      auto status = restore_from_log(i);
+      if (status.code() != Code::kCorruption || !may_be_cut(i) || attempt == kAttemptsMax)
+        return status;
+      const auto ends = ends_of(plan_.stores[i]);
+      if (!ends) return ends.error();
+      if (ends->start <= logs_[i].start) return status;
+      logs_[i].start = ends->start;
+    }
+  }
+
+  Status restore_from_log(std::size_t i) {
     unseen_.clear();
     tail_records_ = 0;
+    start_.stores[i].records = 0;
     if (plan_.stores[i].starts_empty) return begin_empty(i);
     if (start_.stores[i].moves_from_source) return move_from_source(i);
     const auto& changelog = plan_.stores[i].changelog;
     StoreStart& store = start_.stores[i];
     auto from = usable_position(i);
     if (!from) return from.error();
-    // What the broker has deleted from a changelog of windows had expired: their retention there is
-    // longer. A table on its topic is what the topic has.
-    if (layout_of(i).expires() || plan_.stores[i].on_source)
+    if (may_be_cut(i))
       *from = std::clamp(logs_[i].start, *from, std::max(*from, store.committed_end));
     store.restored_from = *from;
     if (*from < logs_[i].start && *from < store.committed_end) {
@@ -292,7 +349,7 @@ class Restore {
     if (!store.rebuilt.empty()) {
       if (auto status = place.engine->clear(place.index); !status.ok()) return status;
     }
-    if (auto status = load(i, changelog, store.committed_end, start_.point.lineage); !status.ok())
+    if (auto status = load(i, changelog, store.committed_end, lineage_of(i)); !status.ok())
       return status;
     // The engine has what the log has lost without saying of which keys.
     if (store.restored_from > 0 && lost_in_tail(i) > 0) return write_all_again(i);
@@ -325,13 +382,15 @@ class Restore {
         age_of_commit(i) <= settings_.delete_retention) {
       return 0;
     }
-    return static_cast<std::size_t>(tail_end_ - start_.stores[i].committed_end) - tail_records_;
+    const std::int64_t end = start_.stores[i].committed_end;
+    const std::int64_t from = may_be_cut(i) ? std::max(end, logs_[i].start) : end;
+    return static_cast<std::size_t>(tail_end_ - from) - tail_records_;
   }
 
   // The commit point's time is not that of a store which was not in it.
   std::chrono::milliseconds age_of_commit(std::size_t i) const {
     if (start_.stores[i].missed_commits) return std::chrono::milliseconds::max();
-    return clock_.now() - start_.point.committed_at;
+    return clock_.now() - committed_at_[i];
   }
 
   Status look_at_log(std::size_t i) {
@@ -364,13 +423,16 @@ class Restore {
         UnknownValuesError(changelog.topic, changelog.partition, store.unknown_values).what());
   }
 
-  // Brings the engine from `restored_from` to `end` of `log`.
+  // Brings the engine from `restored_from` to `end` of `log`. Where a value may be missing a later
+  // start must look at all of it again, whatever part an earlier one has written: the rest alone
+  // cannot tell. A part is as old as what it was added to.
   Status load(std::size_t i, const TopicPartition& log, std::int64_t end, std::uint64_t lineage) {
     StoreStart& store = start_.stores[i];
-    EngineLoader loader{engines_.places()[i], layout_of(i), clock_};
+    EngineLoader loader{engines_.places()[i], layout_of(i)};
     if (auto status = loader.open(); !status.ok()) return status;
     observer_.progress(i, store.restored_from, end);
     seen_records_ = 0;
+    bool in_doubt = suspects(i) > 0;
 
     auto status = reader_.read(
         log, store.restored_from, end, [&](std::span<const LogRecord> records) -> Status {
@@ -381,12 +443,13 @@ class Restore {
             return Status::cancelled("restore of " + to_string(log) + " was stopped");
           const std::int64_t position = records.back().offset + 1;
           observer_.progress(i, position, end);
-          // Once the lag has passed a part of the log may lack what a later look cannot tell.
-          return loader.write(position, suspects(i) > 0 ? kNoLineage : lineage);
+          in_doubt = in_doubt || suspects(i) > 0;  // The lag may pass meanwhile.
+          return loader.write({lineage, in_doubt ? store.restored_from : position, content_from_});
         });
     MILLRACE_KILL_POINT("during_restore");
     if (status.ok()) status = judge(i);  // Before a later start can take the engine for complete.
-    if (status.ok() && store.restored_from < end) status = loader.write(end, lineage);
+    if (status.ok() && store.restored_from < end)
+      status = loader.write({lineage, end, clock_.now()});
     if (!status.ok()) return status;
     observer_.progress(i, end, end);
     return {};
@@ -440,8 +503,8 @@ class Restore {
     Timestamp newest{};  // Compaction leaves alone what follows a young record, too.
     tail_records_ = 0;
     auto status =
-        reader_.read(plan_.stores[i].changelog, store.committed_end, store.examined_end,
-                     [&](std::span<const LogRecord> records) -> Status {
+        reader_.read(plan_.stores[i].changelog, std::max(store.committed_end, logs_[i].start),
+                     store.examined_end, [&](std::span<const LogRecord> records) -> Status {
                        tail_records_ += records.size();
                        tail_end_ = records.back().offset + 1;
                        for (const LogRecord& record : records) {
@@ -468,6 +531,7 @@ class Restore {
   const RestoreSettings& settings_;
   RestoreObserver& observer_;
   std::vector<ChangelogReader::Ends> logs_;
+  std::vector<DecodedCommitPoint> points_;  // The valid ones, the latest first.
   // Of the store in hand: changelog keys of the tail that the log has not shown yet, with the time
   // up to which the oldest record there is protected from compaction; how many records the log and
   // its tail have shown.
@@ -475,7 +539,9 @@ class Restore {
   std::uint64_t seen_records_ = 0;
   std::size_t tail_records_ = 0;
   std::int64_t tail_end_ = 0;   // One past the last of them.
+  Timestamp content_from_{};    // Of the engine's content, before anything was added to it.
   std::vector<bool> is_known_;  // By store: its changelog is that of the last commit.
+  std::vector<Timestamp> committed_at_;  // By store: its last commit.
   TaskStart start_;
 };
 

@@ -542,7 +542,7 @@ Status Task::checkpoint() {
     // Content that no changelog vouches for has no lineage: no later start takes it for restored.
     EnginePosition position{kNoLineage, 0, clock_.now()};
     if (const auto& store = plan_.stores[i]; !store.starts_empty) {
-      position.lineage = point_.lineage;
+      position.lineage = engine_lineage(point_.lineage, stores_[i].cache->layout().kind());
       position.next_offset = point_.changelog_ends.at(store.changelog.topic);
     }
     parts.push_back({0, changes[i], position, stores_[i].cache->erase_below()});

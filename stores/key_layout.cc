@@ -15,8 +15,7 @@ namespace {
 constexpr std::int64_t kSegmentMillisMin = 60'000;
 
 // What stands beside the observed time of a versioned store is negative: engines written when keys
-// had no length before them have a positive number there. With another retention the engine is
-// rebuilt, too: a longer one asks for versions that it has dropped.
+// had no length before them have a positive number there.
 constexpr std::int64_t kVersionsByLength = std::numeric_limits<std::int64_t>::min();
 
 std::int64_t segment_length(std::chrono::milliseconds retention) {
@@ -89,7 +88,6 @@ KeyLayout KeyLayout::versioned(std::chrono::milliseconds retention) {
   layout.head_bytes_ = sizeof(std::uint32_t);
   layout.tail_bytes_ = sizeof(std::int64_t);
   layout.retention_ = retention;
-  layout.segment_millis_ = kVersionsByLength + retention.count();
   return layout;
 }
 
@@ -173,16 +171,22 @@ std::int64_t KeyLayout::live_from(std::int64_t observed) const {
   return observed < kNoTime + back ? kNoTime : observed - back;
 }
 
+// With another retention the engine is rebuilt: a longer one asks for what it has dropped, or shows
+// again what it has left where it stood; and segments may have another length.
+std::int64_t KeyLayout::beside_observed_time() const {
+  return (kind_ == StoreKind::kVersioned ? kVersionsByLength : 0) + retention_.count();
+}
+
 std::string KeyLayout::time_record(std::int64_t observed) const {
   std::string record;
   append_big_endian(record, observed);
-  append_big_endian(record, segment_millis_);
+  append_big_endian(record, beside_observed_time());
   return record;
 }
 
 std::optional<std::int64_t> KeyLayout::observed_time(std::string_view record) const {
   if (record.size() != 2 * sizeof(std::int64_t) ||
-      read<std::int64_t>(record, sizeof(std::int64_t)) != segment_millis_) {
+      read<std::int64_t>(record, sizeof(std::int64_t)) != beside_observed_time()) {
     return std::nullopt;
   }
   return read<std::int64_t>(record, 0);

@@ -26,10 +26,10 @@ std::uint64_t cluster_hash(CountJob& job) {
 DecodedCommitPoint commit_point(CountJob& job, std::int32_t partition) {
   const auto offsets = job.kafka.committed(job.application, job.input);
   const auto& one = offsets.at(static_cast<std::size_t>(partition));
-  auto point =
-      valid_commit_point({{{job.input, partition}, one.offset, one.metadata}}, cluster_hash(job));
-  BOOST_REQUIRE(point.has_value());
-  return *point;
+  const auto valid =
+      valid_commit_points({{{job.input, partition}, one.offset, one.metadata}}, cluster_hash(job));
+  BOOST_REQUIRE(!valid.empty());
+  return valid.front();
 }
 
 // KS-1: as full state, for the engine on disk and the one in memory.

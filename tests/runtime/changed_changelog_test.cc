@@ -124,6 +124,112 @@ BOOST_AUTO_TEST_CASE(a_store_that_was_taken_out_comes_back_as_its_last_commit_le
   }
 }
 
+// As the error for a store without a carried end advises.
+BOOST_AUTO_TEST_CASE(a_store_that_comes_back_after_its_changelog_was_deleted_begins_empty) {
+  Program program{{"counts", "kept"}};
+  program.count("a");
+  BOOST_REQUIRE(program.become({"kept"}, false).ok());
+  program.count("a");
+  program.log.truncate({"app-counts-changelog", 0}, 0);
+  const auto status = program.become({"counts", "kept"}, false);
+  BOOST_REQUIRE_MESSAGE(status.ok(), status.to_string());
+  BOOST_TEST(program.live(0).empty());
+  program.count("a");
+  BOOST_REQUIRE(program.become({"counts", "kept"}, false).ok());
+  BOOST_TEST((program.live(0) == Contents{{"a", i64(1)}}));
+}
+
+// Two inputs with a store each, which a third store makes one task, or does not.
+struct Inputs : TaskHarness {
+  static Topology topology(bool left, bool right, bool together, bool counting_left = true) {
+    const Topic<std::string, std::string> words_left{"left"};
+    const Topic<std::string, std::string> words_right{"right"};
+    Topology topology;
+    if (together) topology.store<std::string, std::int64_t>("both");
+    const auto input = [&](const auto& topic, const std::string& store) {
+      auto stream = topology.stream(topic);
+      if (counting_left || store != "left-counts") stream.group_by_key().count(store);
+      if (together) stream.template process<Connecting>(connects("both"));
+    };
+    if (left) input(words_left, "left-counts");
+    if (right) input(words_right, "right-counts");
+    return topology;
+  }
+  class Connecting final : public Processor<std::string, std::string, std::string, std::string> {
+   public:
+    void process(const Record<std::string, std::string>&, Context&) override {}
+  };
+  Inputs() : TaskHarness(topology(true, true, true)) {}
+  Status become(bool left, bool right, bool together, bool counting_left = true) {
+    crash(false);
+    graph = topology(left, right, together, counting_left).graph();
+    graph->freeze();
+    plan = plan_task(graph, {0, 0}, std::vector<std::int32_t>(left && right ? 2 : 1, 1), "app");
+    for (const auto& store : plan.stores) log.create_topic(store.changelog.topic, 1);
+    return start();
+  }
+  void count(const std::string& topic) {
+    append(topic, "a", "x");
+    BOOST_REQUIRE(process(100).has_value());
+    const auto status = commit();
+    BOOST_REQUIRE_MESSAGE(status.ok(), status.to_string());
+  }
+  Contents of(const std::string& store) { return shown(*task->find_store(store)); }
+};
+
+// One task becomes two, which go on by themselves, and one again.
+BOOST_AUTO_TEST_CASE(a_store_that_another_task_went_on_with_comes_back_as_that_has_left_it) {
+  Inputs task;
+  BOOST_REQUIRE(task.start().ok());
+  task.count("left");
+  task.count("right");
+  for (int i = 0; i < 3; ++i) {
+    BOOST_REQUIRE(task.become(true, false, false).ok());
+    task.count("left");
+    BOOST_REQUIRE(task.become(false, true, false).ok());
+    task.count("right");
+    task.count("right");
+  }
+  const auto status = task.become(true, true, true);
+  BOOST_REQUIRE_MESSAGE(status.ok(), status.to_string());
+  for (const auto& store : task.begun.stores) BOOST_TEST(!store.missed_commits);
+  BOOST_TEST((task.of("left-counts") == Contents{{"a", i64(4)}}));
+  BOOST_TEST((task.of("right-counts") == Contents{{"a", i64(7)}}));
+}
+
+BOOST_AUTO_TEST_CASE(two_tasks_that_become_one_bring_their_stores_along) {
+  Inputs task;
+  BOOST_REQUIRE(task.become(true, false, false).ok());
+  task.count("left");
+  BOOST_REQUIRE(task.become(false, true, false).ok());
+  task.count("right");
+  task.count("right");
+  const auto status = task.become(true, true, true);
+  BOOST_REQUIRE_MESSAGE(status.ok(), status.to_string());
+  BOOST_TEST((task.of("left-counts") == Contents{{"a", i64(1)}}));
+  BOOST_TEST((task.of("right-counts") == Contents{{"a", i64(2)}}));
+}
+
+// The input that was taken out still has the commit point of its time.
+BOOST_AUTO_TEST_CASE(a_store_goes_on_behind_a_commit_point_that_its_task_has_left_behind) {
+  Inputs task;
+  BOOST_REQUIRE(task.start().ok());
+  task.count("left");
+  task.count("right");
+  BOOST_REQUIRE(task.become(true, false, true).ok());
+  task.count("left");
+  BOOST_REQUIRE(task.become(true, true, true).ok());
+  BOOST_TEST((task.of("left-counts") == Contents{{"a", i64(2)}}));
+  BOOST_TEST((task.of("right-counts") == Contents{{"a", i64(1)}}));
+  // It knows less of a store than what was carried on from a later time.
+  BOOST_REQUIRE(task.become(true, false, true).ok());
+  task.count("left");
+  BOOST_REQUIRE(task.become(true, false, true, false).ok());
+  task.count("left");
+  BOOST_REQUIRE(task.become(true, true, true).ok());
+  BOOST_TEST((task.of("left-counts") == Contents{{"a", i64(3)}}));
+}
+
 BOOST_AUTO_TEST_CASE(a_store_that_comes_back_with_another_changelog_is_refused) {
   Program program{{"counts", "kept"}};
   program.count("a");

@@ -100,7 +100,7 @@ BOOST_AUTO_TEST_CASE(damaged_and_foreign_metadata_is_no_commit_point) {
   for (const char* text : {"", "AgAAAAAAAAPo", "AgAAAAAAAAPoAAAAAQAAAAZjb3VudHMAAAAAAAAwOQ==",
                            "hello", "====", "{\"a\":1}"}) {
     BOOST_TEST(!decode_metadata(text).has_value());
-    BOOST_TEST(!valid_commit_point({{{"left", 0}, 5, text}}, 42).has_value());
+    BOOST_TEST(valid_commit_points({{{"left", 0}, 5, text}}, 42).empty());
   }
   BOOST_TEST(!decode_metadata(std::string(100'000, 'A')).has_value());
 }
@@ -112,22 +112,24 @@ BOOST_AUTO_TEST_CASE(
   auto newer = some_point();
   newer.sequence = 8;
   newer.sources["right"] = 60;
-  BOOST_TEST(valid_commit_point({stored(older, "left")}, 42).has_value());
-  BOOST_TEST(!valid_commit_point({stored(older, "left")}, 43).has_value());
+  BOOST_TEST(valid_commit_points({stored(older, "left")}, 42).size() == 1U);
+  BOOST_TEST(valid_commit_points({stored(older, "left")}, 43).empty());
   auto moved = stored(older, "left");
   moved.offset = 4;
-  BOOST_TEST(!valid_commit_point({moved}, 42).has_value());
+  BOOST_TEST(valid_commit_points({moved}, 42).empty());
   moved.offset.reset();
-  BOOST_TEST(!valid_commit_point({moved}, 42).has_value());
+  BOOST_TEST(valid_commit_points({moved}, 42).empty());
   auto elsewhere = stored(older, "left");
   elsewhere.input.topic = "other";
-  BOOST_TEST(!valid_commit_point({elsewhere}, 42).has_value());
+  BOOST_TEST(valid_commit_points({elsewhere}, 42).empty());
   for (const auto& both : {std::vector{stored(older, "left"), stored(newer, "right")},
                            std::vector{stored(newer, "right"), stored(older, "left")}}) {
-    BOOST_TEST(valid_commit_point(both, 42)->sequence == 8U);
-    BOOST_TEST(valid_commit_point(both, 42)->sources.at(topic_hash("right")) == 60);
+    const auto valid = valid_commit_points(both, 42);
+    BOOST_TEST_REQUIRE(valid.size() == 2U);
+    BOOST_TEST(valid[0].sequence == 8U);
+    BOOST_TEST(valid[0].sources.at(topic_hash("right")) == 60);
   }
-  BOOST_TEST(valid_commit_point({moved, stored(older, "right")}, 42)->sequence == 7U);
+  BOOST_TEST(valid_commit_points({moved, stored(older, "right")}, 42).at(0).sequence == 7U);
 }
 
 BOOST_AUTO_TEST_CASE(random_metadata_never_harms) {
@@ -140,7 +142,7 @@ BOOST_AUTO_TEST_CASE(random_metadata_never_harms) {
     }
     static_cast<void>(decode_metadata(text));
     static_cast<void>(decode_partition_time(text));
-    static_cast<void>(valid_commit_point({{{"left", 0}, 5, text}}, 42));
+    static_cast<void>(valid_commit_points({{{"left", 0}, 5, text}}, 42));
   });
 }
 

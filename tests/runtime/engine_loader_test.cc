@@ -14,20 +14,14 @@
 namespace millrace::testing {
 namespace {
 
-struct FixedClock final : Clock {
-  Timestamp now() const override { return from_millis(1); }
-  std::chrono::nanoseconds elapsed() const override { return {}; }
-};
-
 void load_at_random(std::uint64_t seed) {
   std::mt19937_64 random{seed};
   // RocksDB refuses the table of a large batch in which a key comes twice.
   const TemporaryDirectory directory;
   const auto engine = must(engines::rocksdb()->open({directory.path(), {"store"}}));
   const TaskEngines::Place place{engine.get(), 0, "rocksdb"};
-  const FixedClock clock;
   const KeyLayout layout;
-  EngineLoader loader{place, layout, clock};
+  EngineLoader loader{place, layout};
   BOOST_REQUIRE(loader.open().ok());
   std::map<std::string, std::string> model;
   for (std::int64_t offset = 0; offset < 3'000; ++offset) {
@@ -43,9 +37,9 @@ void load_at_random(std::uint64_t seed) {
     } else if (record.key) {
       model.erase(key);
     }
-    if (random() % 500 == 0) BOOST_REQUIRE(loader.write(offset + 1, 1).ok());
+    if (random() % 500 == 0) BOOST_REQUIRE(loader.write({1, offset + 1, {}}).ok());
   }
-  BOOST_REQUIRE(loader.write(3'000, 1).ok());
+  BOOST_REQUIRE(loader.write({1, 3'000, {}}).ok());
   std::map<std::string, std::string> loaded;
   const auto scan = must(engine->scan(0, std::nullopt, std::nullopt));
   for (; scan->valid(); scan->next()) loaded[std::string{scan->key()}] = scan->value();

@@ -209,6 +209,89 @@ BOOST_AUTO_TEST_CASE(a_foreign_record_of_the_future_expires_nothing) {
   BOOST_TEST(!f.changelog_log().back().value.has_value());
 }
 
+// Half a minute more is another retention, though segments are as long as before.
+BOOST_AUTO_TEST_CASE(a_window_that_has_expired_does_not_come_back_with_a_longer_retention) {
+  Fixture f{milliseconds{60'000}};
+  f.put(0);
+  BOOST_REQUIRE(f.task->checkpoint().ok());
+  f.put(70'000);
+  BOOST_REQUIRE(f.task->checkpoint().ok());
+  f.crash(true);
+  f.graph = with_retention(milliseconds{90'000}).graph();
+  f.graph->freeze();
+  f.plan.graph = f.graph;
+  BOOST_REQUIRE(f.start().ok());
+  BOOST_TEST(f.begun.stores[0].rebuilt.find("retention") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(an_engine_of_another_kind_of_store_is_rebuilt) {
+  Topology counts;
+  counts.stream(numbers).group_by_key().count("versions");
+  for (const bool keep_disk : {true, false}) {
+    TaskHarness task{counts};
+    BOOST_REQUIRE(task.start().ok());
+    task.append("numbers", "k", i64(1));
+    BOOST_REQUIRE(task.process(10).has_value());
+    BOOST_REQUIRE(task.commit().ok());
+    BOOST_REQUIRE(task.task->checkpoint().ok());
+    task.crash(keep_disk);
+    task.graph = VersionsFixture::topology().graph();
+    task.graph->freeze();
+    task.plan.graph = task.graph;
+    BOOST_REQUIRE(task.start().ok());
+    BOOST_TEST((task.begun.stores[0].rebuilt.find("of another kind") != std::string::npos) ==
+               keep_disk);
+    const VersionedStore<std::string, std::int64_t> store{*task.task->find_store("versions")};
+    BOOST_TEST(store.get("k").has_value());
+    BOOST_REQUIRE(task.commit().ok());
+    BOOST_REQUIRE(task.task->checkpoint().ok());
+    task.crash(true);
+    BOOST_REQUIRE(task.start().ok());
+    BOOST_TEST(task.begun.stores[0].rebuilt == "");
+  }
+}
+
+// Its brokers delete by age while the first store is restored, and while it is read itself.
+BOOST_AUTO_TEST_CASE(a_changelog_that_is_cut_during_the_restore_restores_what_it_has) {
+  class Cutting final : public RestoreObserver {
+   public:
+    explicit Cutting(Fixture& f) : f_(f) {}
+    void progress(std::size_t, std::int64_t, std::int64_t) override {
+      if (start_ < 3) f_.log.delete_before(f_.changelog(), ++start_);
+    }
+
+   private:
+    Fixture& f_;
+    std::int64_t start_ = 0;
+  };
+  Fixture f;
+  for (std::int64_t time = 0; time <= 500'000; time += 100'000) f.put(time);
+  f.crash(false);
+  Cutting cutting{f};
+  f.observer = &cutting;
+  const auto status = f.start();
+  BOOST_REQUIRE_MESSAGE(status.ok(), status.to_string());
+  BOOST_TEST(f.begun.stores[0].restored_from == 3);
+  BOOST_TEST((f.starts() == Starts{300'000, 400'000, 500'000}));
+}
+
+BOOST_AUTO_TEST_CASE(a_tail_that_is_cut_is_what_is_left_of_it) {
+  Fixture f;
+  f.put(0);
+  BOOST_REQUIRE(f.task->checkpoint().ok());
+  for (const std::int64_t time : {100'000, 200'000}) {
+    f.append("numbers", "k", std::string(7, '\0') + '\1', from_millis(time));
+  }
+  BOOST_REQUIRE(f.process(10).has_value());
+  BOOST_REQUIRE(f.task->prepare().has_value());
+  f.crash(true);
+  f.log.delete_before(f.changelog(), static_cast<std::int64_t>(f.changelog_log().size()) - 1);
+  const auto status = f.start();
+  BOOST_REQUIRE_MESSAGE(status.ok(), status.to_string());
+  BOOST_TEST(f.begun.stores[0].tail_keys.size() == 1U);
+  BOOST_TEST((f.starts() == Starts{0}));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace

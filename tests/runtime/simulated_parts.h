@@ -152,20 +152,36 @@ class SimulatedReader final : public ChangelogReader {
   }
   Status read(const TopicPartition& partition, std::int64_t from, std::int64_t to,
               const Apply& apply) override {
-    const Apply without_headers = [&](std::span<const LogRecord> records) {
-      std::vector<LogRecord> changed{records.begin(), records.end()};
-      for (auto& record : changed) record.withdrawn = false;
-      return apply(changed);
+    const Apply in_parts = [&](std::span<const LogRecord> records) -> Status {
+      while (!records.empty()) {
+        const std::size_t count = std::min(records.size(), batch_records);
+        std::vector<LogRecord> part{records.begin(), records.begin() + count};
+        if (keeps_withdrawn) std::ranges::for_each(part, [](auto& r) { r.withdrawn = false; });
+        if (auto status = apply(part); !status.ok()) return status;
+        records = records.subspan(count);
+      }
+      return {};
     };
-    return log_.read(partition, from, read_to ? read_to(partition, from, to) : to,
-                     keeps_withdrawn ? without_headers : apply);
+    return log_.read(partition, from, read_to ? read_to(partition, from, to) : to, in_parts);
   }
 
   std::function<std::int64_t(const TopicPartition&, std::int64_t from, std::int64_t to)> read_to;
   bool keeps_withdrawn = false;  ///< As if their header were not there.
+  std::size_t batch_records = kBatchRecordsMax;
 
  private:
   MemoryLog& log_;
+};
+
+/// Gives up a restore after some batches, as one does whose task is not wanted any more.
+class GivingUp final : public RestoreObserver {
+ public:
+  bool cancelled() const override { return left_ && (*left_)-- == 0; }
+  /// nullopt: never.
+  void after(std::optional<std::size_t> batches) { left_ = batches; }
+
+ private:
+  mutable std::optional<std::size_t> left_;
 };
 
 }  // namespace millrace::testing

@@ -30,6 +30,7 @@ Simulation::Simulation(const Shape& shape, std::uint64_t seed, Break broken)
   harness_.engine_factory = disk_;
   harness_.writer = &sink_;
   harness_.reader = &reader_;
+  harness_.observer = &giving_up_;
   harness_.offsets = [this] { return offsets_for_start(); };
   harness_.clock.advance(std::chrono::hours{24 * 20});
   harness_.restore_settings.delete_retention = kDeleteRetention;
@@ -38,6 +39,10 @@ Simulation::Simulation(const Shape& shape, std::uint64_t seed, Break broken)
         compaction_lag(store);
   if (shape.skips) give_up_bad_records();
   harness_.settings.transactional = below(2) == 0;
+  if (below(2) == 0) {
+    reader_.batch_records = below(3) + 1;
+    harness_.restore_settings.batch_bytes_max = 1;
+  }
   static constexpr std::array<std::size_t, 3> kBudgets{0, 600, 1 << 20};
   harness_.budget = std::make_unique<CacheBudget>(kBudgets.at(below(3)));
   static constexpr std::array<std::size_t, 3> kSegments{1, 3, 10};
@@ -270,11 +275,19 @@ void Simulation::start(bool quiet) {
   quiet = quiet || quiet_;
   for (int attempt = 0;; ++attempt) {
     foreign_ = false;
-    require(harness_.create(), "a start fails");
+    const bool hurries = quiet || attempt > 3;
+    giving_up_.after(!hurries && below(4) == 0 ? std::optional{below(8)} : std::nullopt);
+    const auto created = harness_.create();
+    giving_up_.after({});
+    if (created.code() == Code::kCancelled) {
+      harness_.crash(below(4) != 0);
+      continue;
+    }
+    require(created, "a start fails");
     disk_->restored();
     if (harness_.durable()) check_restored();
     const bool skips = broken(harness_.durable() ? Break::kNoHealing : Break::kNoStartCommit);
-    if (skips || start_commit(quiet || attempt > 3).ok()) break;
+    if (skips || start_commit(hurries).ok()) break;
     harness_.crash(below(2) == 0);
   }
   if (!harness_.durable() || broken(Break::kNoHealing))
@@ -439,6 +452,12 @@ void Simulation::outage() {
     return start();
   }
   harness_.restore_settings.accept_unknown_values = broken(Break::kUnknownIsAbsent);
+  if (below(2) == 0) {
+    giving_up_.after(below(8));
+    static_cast<void>(harness_.create());
+    giving_up_.after({});
+    harness_.crash(true);
+  }
   const auto status = harness_.create();
   harness_.crash(true);
   if (!status.ok()) {

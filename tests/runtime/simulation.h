@@ -188,6 +188,7 @@ class Simulation {
   std::shared_ptr<SimulatedDisk> disk_;
   SimulatedSink sink_;
   SimulatedReader reader_;
+  GivingUp giving_up_;
   std::vector<std::int64_t> begin_;  // Where the inputs' history begins for this application.
   std::chrono::milliseconds age_{};  // Of the records when they come.
   Timestamp time_{};                 // Of the newest record.

@@ -266,7 +266,8 @@ class TaskHarness {
   }
   /// The commit point that the group holds.
   [[nodiscard]] std::optional<DecodedCommitPoint> durable() const {
-    return valid_commit_point(log.committed(plan.inputs), restore_settings.cluster);
+    const auto valid = valid_commit_points(log.committed(plan.inputs), restore_settings.cluster);
+    return valid.empty() ? std::nullopt : std::optional{valid.front()};
   }
   [[nodiscard]] std::int64_t committed_end(std::size_t store = 0) const {
     return durable()->changelog_ends.at(topic_hash(changelog(store).topic));

@@ -475,6 +475,74 @@ BOOST_AUTO_TEST_CASE(a_part_of_a_restore_is_not_taken_for_complete) {
   BOOST_CHECK(task.start().code() == Code::kInvalidArgument);
 }
 
+// Gives up a restore when it has written the first batch.
+struct GivenUp final : RestoreObserver {
+  explicit GivenUp(TaskHarness& task) : task_(task) {
+    task_.restore_settings.batch_bytes_max = 1;
+    task_.observer = this;
+    BOOST_CHECK(task_.create().code() == Code::kCancelled);
+    task_.observer = nullptr;
+    task_.crash(true);
+  }
+  bool cancelled() const override { return batches_ > 1; }
+  void progress(std::size_t, std::int64_t, std::int64_t) override { ++batches_; }
+
+ private:
+  TaskHarness& task_;
+  int batches_ = 0;
+};
+
+// A changelog of more than one batch, in which `a` stands first; the crash leaves another `a`.
+struct Long : Begun {
+  Long(bool checkpoint_first, bool rewrites) : Begun(counting(), "counts", kLag) {
+    put(*this, "a", "x", clock.now());
+    BOOST_REQUIRE(commit().ok());
+    if (checkpoint_first) BOOST_REQUIRE(task->checkpoint().ok());
+    for (int i = 0; i < 500; ++i) {
+      // Behind the first batch.
+      const bool again = rewrites && i >= 450;
+      append("words", "k" + std::to_string(again ? i - 200 : i), "x", clock.now());
+      if (i % 50 < 49) continue;
+      BOOST_REQUIRE(process(1000).has_value());
+      BOOST_REQUIRE(commit().ok());
+    }
+    put(*this, "a", "x", clock.now());
+    if (!rewrites) put(*this, "of another segment", "x", clock.now());
+    BOOST_REQUIRE(task->prepare().has_value());
+  }
+};
+
+// The keys of the tail are in the part that was written, and compaction has been there before.
+BOOST_AUTO_TEST_CASE(a_restore_that_is_given_up_leaves_nothing_that_the_next_one_refuses) {
+  Long task{false, true};
+  task.crash(false);
+  task.log.clean({"app-counts-changelog", 0}, {task.clock.now() + kLag * 2, kLag, 24h, 100});
+  BOOST_REQUIRE(std::ranges::any_of(task.changelog_log(),
+                                    [](const auto& record) { return !record.visible(); }));
+  const auto a = std::ranges::find_if(task.changelog_log(), [](const auto& record) {
+    return record.visible() && record.key == "a";
+  });
+  BOOST_REQUIRE(a == task.changelog_log().begin());
+  task.clock.advance(kLag + 1min);
+  GivenUp{task};
+  const auto status = task.start();
+  BOOST_TEST(status.ok(), status.to_string());
+  BOOST_TEST(task.live().at("a") == i64(1));
+}
+
+// The value is in the engine only: nothing that a given-up restore leaves may cost the engine.
+BOOST_AUTO_TEST_CASE(a_restore_that_is_given_up_keeps_the_only_copy_of_a_value) {
+  Long task{true, false};
+  task.crash(true);
+  task.clock.advance(kLag + 1min);
+  task.log.clean(task.changelog(), {task.clock.now(), kLag, 24h, 1});
+  GivenUp{task};
+  const auto status = task.start();
+  BOOST_TEST(status.ok(), status.to_string());
+  BOOST_TEST(task.begun.stores[0].rebuilt == "");
+  BOOST_TEST(task.live().at("a") == i64(1));
+}
+
 BOOST_AUTO_TEST_CASE(a_table_on_its_topic_is_not_written_again_for_another_stores_tail) {
   static const Topic<std::string, std::string> rows{"rows"};
   class Counting final : public Processor<std::string, std::string, std::string, std::string> {

@@ -161,7 +161,7 @@ class KeyLayout {
 
   /// What stands under kTimeKey.
   [[nodiscard]] std::string time_record(std::int64_t observed) const;
-  /// The observed time; nullopt for other bytes, where segments have had another length, and for
+  /// The observed time; nullopt for other bytes, where the retention was another one, and for
   /// engines whose versions have no length before them.
   [[nodiscard]] std::optional<std::int64_t> observed_time(std::string_view record) const;
 
@@ -171,6 +171,8 @@ class KeyLayout {
   static constexpr char kPresentVersion = 1;
 
  private:
+  [[nodiscard]] std::int64_t beside_observed_time() const;
+
   StoreKind kind_ = StoreKind::kKeyValue;
   TtlClock ttl_clock_ = TtlClock::kEventTime;
   bool duplicates_ = false;
