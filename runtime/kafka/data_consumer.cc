@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/kafka/data_consumer.h"
 
+#include <algorithm>
 #include <future>
 #include <mutex>
 #include <thread>
@@ -31,6 +32,7 @@ InputPartition::InputPartition(rd_kafka_t* consumer, TopicPartition partition, s
     : consumer_(consumer),
       partition_(std::move(partition)),
       position_(offset),
+      passed_(offset),
       wake_(std::move(wake)) {}
 
 InputPartition::~InputPartition() {
@@ -66,8 +68,23 @@ Result<std::unique_ptr<Batch>> InputPartition::take(std::size_t records_max) {
     for (rd_kafka_message_t* message : messages) rd_kafka_message_destroy(message);
     return failure;
   }
-  if (messages.empty()) return std::unique_ptr<Batch>{};
+  if (messages.empty()) {
+    pass_over_markers();
+    return std::unique_ptr<Batch>{};
+  }
   return std::unique_ptr<Batch>{std::make_unique<KafkaBatch>(std::move(messages))};
+}
+
+// Where a transaction ends lies a marker that is no record. librdkafka takes it from the queue by
+// itself, and moves its own position over it and over the aborted records before it.
+//
+// For a moment after an opening that position may be that of an earlier one: good enough for what
+// is asked again at each turn, not for what may be dropped.
+void InputPartition::pass_over_markers() {
+  const auto list = list_of(partition_, RD_KAFKA_OFFSET_INVALID);
+  if (rd_kafka_position(consumer_, list.get()) != RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  const auto& found = list->elems[0];
+  passed_ = found.err == RD_KAFKA_RESP_ERR_NO_ERROR ? std::max(found.offset, position_) : position_;
 }
 
 std::int64_t InputPartition::lag() const {
@@ -76,7 +93,7 @@ std::int64_t InputPartition::lag() const {
   const auto error = rd_kafka_get_watermark_offsets(consumer_, partition_.topic.c_str(),
                                                     partition_.partition, &low, &high);
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR || high < 0) return -1;
-  return high > position_ ? high - position_ : 0;
+  return std::max<std::int64_t>(high - std::max(position_, passed_), 0);
 }
 
 // librdkafka 2.0.2 loses a reference to a partition whose topic is deleted while it is read, and

@@ -29,17 +29,20 @@ class InputPartition {
 
   /// Whether the position has reached the end of the partition, as far as fetches have told.
   [[nodiscard]] bool caught_up() const { return lag() == 0; }
-  /// Records between the position and the end; -1 if the end is not known yet.
+  /// Offsets between the position and the end; -1 if the end is not known yet. What transactions
+  /// leave at the end, markers and aborted records, counts until a take has found nothing.
   [[nodiscard]] std::int64_t lag() const;
 
  private:
   friend class DataConsumer;
   InputPartition(rd_kafka_t* consumer, TopicPartition partition, std::int64_t offset,
                  std::function<void()> wake);
+  void pass_over_markers();
 
   rd_kafka_t* consumer_;
   const TopicPartition partition_;
-  std::int64_t position_;
+  std::int64_t position_;  // Behind the last record taken.
+  std::int64_t passed_;    // The same with what is no record; not of use for what to take next.
   const std::function<void()> wake_;
   QueuePtr queue_;
   bool assigned_ = false;
