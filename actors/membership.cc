@@ -178,6 +178,7 @@ void Membership::send_commits() {
         pending.results[r] = Status::fenced(to_string(request.driver) + " is no longer owned here");
         continue;
       }
+      if (request.offsets.empty()) pending.results[r] = Status{};  // No broker's answer comes.
       for (const auto& offset : request.offsets) {
         offsets.push_back(offset);
         sources.emplace_back(c, r);

@@ -147,8 +147,32 @@ std::vector<TaskId> Supervisor::tasks_of(const std::vector<TopicPartition>& part
   return ids;
 }
 
+// Tasks and their changelogs are as many as the driver had partitions at the start.
+Status Supervisor::added(const std::vector<TopicPartition>& partitions) const {
+  for (const TaskId id : tasks_of(partitions)) {
+    const auto& part = state.app->subtopologies[static_cast<std::size_t>(id.subtopology)];
+    if (id.partition < part.tasks) continue;
+    std::int32_t count = 0;
+    for (const auto& partition : partitions) {
+      if (partition.topic == part.driver) count = std::max(count, partition.partition + 1);
+    }
+    const auto stores = plan(id).stores;
+    const bool logged = std::any_of(stores.begin(), stores.end(),
+                                    [](const auto& store) { return store.writes_changelog(); });
+    return Status::invalid_argument(
+        "source topic '" + part.driver + "' had " + std::to_string(part.tasks) +
+        " partitions when this application started, and has at least " + std::to_string(count) +
+        " now; " +
+        (logged ? "its records belong to state in changelogs, whose partition counts must be equal "
+                  "to its own: reset the application or recreate the topic"
+                : "restart the application, which reads the new ones too"));
+  }
+  return {};
+}
+
 void Supervisor::on_assigned(const AssignmentChange& change) {
   if (state.stopping) return;
+  if (const auto status = added(change.partitions); !status.ok()) return on_stop(status);
   state.rebalances->add();
   // A new member is given nothing at first while others hold what is to be its: it is not ready
   // before that has come, or so much time has passed that nothing is to come.

@@ -93,6 +93,7 @@ class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState>
  private:
   void on_start();
   void on_assigned(const AssignmentChange& change);
+  [[nodiscard]] Status added(const std::vector<TopicPartition>& partitions) const;
   void on_settled();
   void on_tick();
   void on_revoked(const AssignmentChange& change);

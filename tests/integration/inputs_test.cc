@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inputs that others write in transactions, on a real broker.
+// Inputs that others write in transactions, and inputs whose partitions become more, on a real
+// broker.
 #include <array>
 #include <boost/test/unit_test.hpp>
+#include <set>
 
 #include "millrace/millrace.h"
 #include "tests/integration/count_app.h"
@@ -75,6 +77,49 @@ BOOST_AUTO_TEST_CASE(an_input_that_ends_in_a_transaction_marker_holds_up_no_othe
         app.stop();
         job.kafka.delete_topics({other, job.application + "-tally-changelog"});
       }
+    }
+  }
+}
+
+// F13: without state; the scenario f13-partitions-added has a topology with state.
+BOOST_AUTO_TEST_CASE(added_partitions_end_an_app_without_state_and_the_next_start_reads_them) {
+  for (const auto guarantee : kGuarantees) {
+    BOOST_TEST_CONTEXT("guarantee " << static_cast<int>(guarantee)) {
+      CountJob job{2};
+      Topology topology;
+      topology.stream(Topic<Bytes, Bytes>{job.input}).to(Topic<Bytes, Bytes>{job.output});
+      LogLines log;
+      auto config = count_config(job, "one", log);
+      config.guarantee = guarantee;
+      config.kafka["topic.metadata.refresh.interval.ms"] = "200";
+      {
+        App app{topology, config};
+        app.start();
+        BOOST_REQUIRE(app.wait_for(AppState::kRunning, seconds{30}));
+        job.kafka.produce(job.input, {{"a", "v", 0}, {"b", "v", 1}});
+        BOOST_REQUIRE(job.wait_until_processed());
+        job.kafka.add_partitions(job.input, 4);
+        BOOST_TEST(!app.wait_for(AppState::kStopped, seconds{40}), log.text());
+        BOOST_TEST((app.state() == AppState::kError), log.text());
+        BOOST_TEST(app.error() ==
+                       "source topic '" + job.input +
+                           "' had 2 partitions when this application started, and has at least 4 "
+                           "now; restart the application, which reads the new ones too",
+                   app.error());
+      }
+      // A client that knows the new ones.
+      KafkaClientForTests{}.produce(job.input, {{"c", "v", 0}, {"d", "v", 2}, {"e", "v", 3}});
+      App app{topology, config};
+      app.start();
+      const std::multiset<std::string> expected{"a", "b", "c", "d", "e"};
+      const auto output_keys = [&] {
+        std::multiset<std::string> keys;
+        for (const auto& record : job.kafka.read_all(job.output)) keys.insert(*record.key);
+        return keys;
+      };
+      BOOST_TEST(wait_until([&] { return output_keys() == expected; }, seconds{30}), log.text());
+      app.stop();
+      BOOST_TEST((app.state() == AppState::kStopped), app.error());
     }
   }
 }
