@@ -19,6 +19,9 @@ constexpr std::chrono::milliseconds kSendTimeout{1'000};
 // Longer than brokers wait for the first members of a new group (group.initial.rebalance.delay.ms).
 constexpr std::chrono::seconds kLongJoin{5};
 
+// Another attempt may end otherwise.
+bool is_undecided(const Status& status) { return status.code() == Code::kUnavailable; }
+
 }  // namespace
 
 Membership::Membership(caf::actor_config& config, std::shared_ptr<AppContext> app,
@@ -41,9 +44,8 @@ MembershipHandle::behavior_type Membership::make_behavior() {
             {requests, std::vector<std::optional<Status>>(requests->size()), promise});
         return promise;
       },
-      [this](offsets_atom,
-             const Partitions& inputs) -> caf::typed_response_promise<CommittedOffsets> {
-        auto promise = make_response_promise<CommittedOffsets>();
+      [this](offsets_atom, const Partitions& inputs) -> caf::typed_response_promise<OffsetsAnswer> {
+        auto promise = make_response_promise<OffsetsAnswer>();
         state.reads.push_back({inputs, promise});
         return promise;
       },
@@ -193,13 +195,13 @@ void Membership::send_commits() {
                                                                              offsets, kSendTimeout))
             : state.member->commit(offsets);
     MILLRACE_KILL_POINT("after_offsets");
+    const auto undecided = std::find_if(results.begin(), results.end(), is_undecided);
+    if (undecided != results.end()) try_again(*undecided);
     for (std::size_t i = 0; i < results.size(); ++i) {
       auto& result = state.commits[sources[i].first].results[sources[i].second];
       // Unknown outcome: the same commit goes out again until its result is definite. A partition
       // that failed for good fails its task, whatever the others of the task say.
-      if (results[i].code() == Code::kUnavailable) {
-        if (i == 0) state.app->log.warn(results[i].message() + "; trying again");
-        state.retry_at = state.app->clock.elapsed() + kRetryPause;
+      if (is_undecided(results[i])) {
         if (!result || result->ok()) result = Status::unavailable("undecided");
       } else if (!result || (result->ok() && !results[i].ok())) {
         result = results[i];
@@ -207,7 +209,7 @@ void Membership::send_commits() {
     }
     for (auto& pending : state.commits) {
       for (auto& result : pending.results) {
-        if (result && result->code() == Code::kUnavailable) result.reset();
+        if (result && is_undecided(*result)) result.reset();
       }
     }
   }
@@ -226,23 +228,50 @@ void Membership::send_commits() {
 void Membership::serve_reads() {
   if (state.reads.empty() || state.member->joining() || state.app->clock.elapsed() < state.retry_at)
     return;
+  auto status = read(state.reads);
+  if (status.ok()) return state.reads.clear();
+  if (!is_undecided(status)) {
+    // What one of them is refused must not keep the others' tasks from starting.
+    status = {};
+    std::erase_if(state.reads, [&](auto& pending) {
+      if (status.ok()) status = read({&pending, 1});
+      return status.ok();
+    });
+  }
+  if (!status.ok()) try_again(status);
+}
+
+// Answers all of them after one request to the broker. One by itself is told too why it cannot be
+// read.
+Status Membership::read(std::span<MembershipState::PendingRead> reads) {
   std::vector<TopicPartition> inputs;
-  for (const auto& read : state.reads)
-    inputs.insert(inputs.end(), read.inputs->begin(), read.inputs->end());
-  auto offsets = state.member->committed(inputs, kOffsetsTimeout);
+  for (const auto& pending : reads)
+    inputs.insert(inputs.end(), pending.inputs->begin(), pending.inputs->end());
+  const auto offsets = state.member->committed(inputs, kOffsetsTimeout);
   if (!offsets) {
-    state.app->log.warn(offsets.error().message() + "; trying again");
-    state.retry_at = state.app->clock.elapsed() + kRetryPause;
-    return;
+    if (reads.size() > 1 || is_undecided(offsets.error())) return offsets.error();
+    reads.front().promise.deliver(OffsetsAnswer{nullptr, offsets.error()});
+    return {};
   }
   auto next = offsets->begin();
-  for (auto& read : state.reads) {
-    const auto count = static_cast<std::ptrdiff_t>(read.inputs->size());
-    read.promise.deliver(
-        CommittedOffsets{std::make_shared<std::vector<CommittedOffset>>(next, next + count)});
+  for (auto& pending : reads) {
+    const auto count = static_cast<std::ptrdiff_t>(pending.inputs->size());
+    pending.promise.deliver(
+        OffsetsAnswer{std::make_shared<std::vector<CommittedOffset>>(next, next + count), {}});
     next += count;
   }
-  state.reads.clear();
+  return {};
+}
+
+// The log has room for a few of these: an outage may be long.
+void Membership::try_again(const Status& why) {
+  const auto now = state.app->clock.elapsed();
+  state.retry_at = now + kRetryPause;
+  if (const auto count = state.retries.left_out(now); count > 0) {
+    state.app->log.warn(std::to_string(count) +
+                        " more attempts to commit or to read offsets, not logged one by one");
+  }
+  if (state.retries.admit(now)) state.app->log.warn(why.message() + "; trying again");
 }
 
 }  // namespace millrace

@@ -7,11 +7,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "actors/app_context.h"
 #include "actors/messages.h"
 #include "runtime/kafka/group_member.h"
+#include "runtime/log_limit.h"
 
 namespace millrace {
 
@@ -25,7 +27,7 @@ struct MembershipState {
   };
   struct PendingRead {
     Partitions inputs;
-    caf::typed_response_promise<CommittedOffsets> promise;
+    caf::typed_response_promise<OffsetsAnswer> promise;
   };
 
   static constexpr const char* name = "millrace.membership";
@@ -38,6 +40,7 @@ struct MembershipState {
   std::vector<PendingCommit> commits;
   std::vector<PendingRead> reads;
   std::chrono::nanoseconds retry_at{};
+  LogLimit retries;
   std::optional<std::chrono::nanoseconds> joining_since;
   bool told_of_join = false;
   bool stopped = false;
@@ -62,6 +65,8 @@ class Membership final : public MembershipHandle::stateful_base<MembershipState>
   void void_torn();
   void send_commits();
   void serve_reads();
+  Status read(std::span<MembershipState::PendingRead> reads);
+  void try_again(const Status& why);
   void tell_of_long_join();
   [[nodiscard]] bool alive(const CommitRequest& request) const;
 };

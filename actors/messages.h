@@ -79,7 +79,11 @@ using CommitRequests = std::shared_ptr<const std::vector<CommitRequest>>;
 using CommitResults = std::shared_ptr<const std::vector<Status>>;
 
 using Partitions = std::shared_ptr<const std::vector<TopicPartition>>;
-using CommittedOffsets = std::shared_ptr<const std::vector<CommittedOffset>>;
+/// Either what is committed, in the order asked for, or why that cannot be read.
+struct OffsetsAnswer {
+  std::shared_ptr<const std::vector<CommittedOffset>> committed;
+  Status status;
+};
 
 /// The answer to prepare: null when there is nothing to commit.
 struct Prepared {
@@ -154,7 +158,7 @@ using CommitterHandle =
 using MembershipHandle =
     caf::typed_actor<caf::reacts_to<poll_atom>,
                      caf::replies_to<commit_atom, CommitRequests>::with<CommitResults>,
-                     caf::replies_to<offsets_atom, Partitions>::with<CommittedOffsets>,
+                     caf::replies_to<offsets_atom, Partitions>::with<OffsetsAnswer>,
                      caf::reacts_to<answer_atom>,  // The tasks of a revocation are closed.
                      caf::replies_to<stop_atom>::with<bool>>;
 
@@ -182,7 +186,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::AssignmentChange)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::CommitRequests)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::CommitResults)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::Partitions)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::CommittedOffsets)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::OffsetsAnswer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::Prepared)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::RestoreRequestPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::RestoreAnswer)

@@ -316,17 +316,21 @@ void Supervisor::begin(Entry& entry) {
   state.app->board.set_task_state(entry.ref.id, TaskState::kRestoring);
   auto inputs = std::make_shared<const std::vector<TopicPartition>>(plan.inputs);
   request(state.membership, kPatience, offsets_atom::value, Partitions{inputs})
-      .then([this, ref = entry.ref, plan = std::move(plan)](
-                const CommittedOffsets& committed) { restore(ref, plan, committed); },
+      .then([this, ref = entry.ref,
+             plan = std::move(plan)](const OffsetsAnswer& offsets) { restore(ref, plan, offsets); },
             [this, ref = entry.ref](const caf::error&) { closed(ref); });
 }
 
-void Supervisor::restore(TaskRef ref, const TaskPlan& plan, const CommittedOffsets& committed) {
+void Supervisor::restore(TaskRef ref, const TaskPlan& plan, const OffsetsAnswer& offsets) {
   Entry* entry = find(ref);
   if (entry == nullptr) return;  // Closed meanwhile.
+  if (!offsets.status.ok()) {
+    entry->phase = Phase::kFailed;
+    return on_failed({ref, offsets.status});
+  }
   entry->phase = Phase::kRestoring;
-  auto what =
-      std::make_shared<const RestoreRequest>(RestoreRequest{plan, *committed, entry->order});
+  auto what = std::make_shared<const RestoreRequest>(
+      RestoreRequest{plan, *offsets.committed, entry->order});
   auto& restorer = idlest_restorer();
   ++restorer.tasks;
   request(restorer.actor, kPatience, restore_atom::value, RestoreRequestPtr{std::move(what)})

@@ -112,7 +112,7 @@ class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState>
   RestorerEntry& idlest_restorer();
   RestorerHandle idle_restorer();
   void begin(Entry& entry);
-  void restore(TaskRef ref, const TaskPlan& plan, const CommittedOffsets& committed);
+  void restore(TaskRef ref, const TaskPlan& plan, const OffsetsAnswer& offsets);
   void on_restored(TaskRef ref, const RestoreAnswer& answer);
   void on_running(TaskRef ref);
   /// What a task leaves behind.

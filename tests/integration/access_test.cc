@@ -5,7 +5,10 @@
 #include <librdkafka/rdkafka.h>
 
 #include <array>
+#include <atomic>
 #include <boost/test/unit_test.hpp>
+#include <future>
+#include <stdexcept>
 
 #include "millrace/millrace.h"
 #include "tests/integration/count_app.h"
@@ -206,6 +209,48 @@ BOOST_AUTO_TEST_CASE(a_group_one_may_not_join_ends_the_app_and_names_the_missing
   App app{count_topology(job), count_config(job, "one", log)};
   app.start();
   BOOST_TEST(app.wait_for(AppState::kRunning, seconds{30}));
+}
+
+// Two tasks begin again at once, and the offsets of one may not be read any more.
+BOOST_AUTO_TEST_CASE(offsets_one_may_not_read_fail_their_task_and_keep_no_other_from_starting) {
+  OwnBroker broker{kAuthorizer};
+  CountJob job{1, broker.address()};
+  const std::string forbidden = job.application + "-forbidden";
+  job.kafka.create_topic(forbidden, 1);
+  std::atomic<int> waiting = 0;
+  std::atomic<int> failures = 0;
+  std::promise<void> release;
+  const auto fail_once = [&, released = release.get_future().share()](const auto&) {
+    ++waiting;
+    released.wait();
+    if (++failures <= 2) throw std::runtime_error("not now");
+    return true;
+  };
+  Topology topology;
+  for (const auto& topic : {job.input, forbidden})
+    topology.stream(Topic<Bytes, Bytes>{topic})
+        .filter(fail_once)
+        .to(Topic<Bytes, Bytes>{job.output});
+  LogLines log;
+  auto config = count_config(job, "one", log);
+  config.threads = 2;  // Both wait.
+  config.on_task_failure = TaskFailurePolicy::kPark;
+  App app{topology, config};
+  app.start();
+  for (const auto& topic : {job.input, forbidden}) job.kafka.produce(topic, {{"a", "v"}});
+  const bool both = wait_until([&] { return waiting == 2; }, seconds{30});
+  Acls acls{job};
+  acls.forbid(RD_KAFKA_RESOURCE_TOPIC, forbidden, RD_KAFKA_ACL_OPERATION_DESCRIBE);
+  release.set_value();
+  BOOST_TEST_REQUIRE(both, log.text());
+  BOOST_TEST(job.wait_until_processed(seconds{30}), log.text());
+  BOOST_TEST(
+      wait_until([&] { return metric(app.metrics_text(), "millrace_task_failures_total") == 3; },
+                 seconds{30}),
+      log.text());
+  names(log.text(), "Describe", forbidden);
+  BOOST_TEST(occurrences(log.text(), "it is parked") == 1U, log.text());
+  BOOST_TEST(occurrences(log.text(), "trying again") == 0U, log.text());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
