@@ -81,7 +81,28 @@ BOOST_AUTO_TEST_CASE(an_input_that_ends_in_a_transaction_marker_holds_up_no_othe
   }
 }
 
-// F13: without state; the scenario f13-partitions-added has a topology with state.
+// F13
+BOOST_AUTO_TEST_CASE(added_partitions_end_an_app_with_state_and_it_says_what_to_do) {
+  CountJob job{2};
+  LogLines log;
+  auto config = count_config(job, "one", log);
+  config.kafka["topic.metadata.refresh.interval.ms"] = "200";
+  job.produce(10, 10);
+  App app{count_topology(job), config};
+  app.start();
+  BOOST_REQUIRE(job.wait_until_processed());
+  job.kafka.add_partitions(job.input, 3);
+  BOOST_TEST(!app.wait_for(AppState::kStopped, seconds{40}), log.text());
+  BOOST_TEST((app.state() == AppState::kError), log.text());
+  BOOST_TEST(app.error().starts_with(
+                 "source topic '" + job.input +
+                 "' had 2 partitions when this application started, and has at least 3 now; "),
+             app.error());
+  BOOST_TEST(app.error().ends_with("reset the application or recreate the topic"), app.error());
+  BOOST_TEST(job.error_in_changelog() == "");
+}
+
+// F13
 BOOST_AUTO_TEST_CASE(added_partitions_end_an_app_without_state_and_the_next_start_reads_them) {
   for (const auto guarantee : kGuarantees) {
     BOOST_TEST_CONTEXT("guarantee " << static_cast<int>(guarantee)) {
