@@ -181,9 +181,11 @@ std::string hint(rd_kafka_resp_err_t error, AccessList access) {
     case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
       return "; access must be granted: Write and Describe on the transactional id";
     case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
-      return "; set kafka.transaction.timeout.ms to at most the brokers' transaction.max.timeout.ms";
+      return "; set kafka.transaction.timeout.ms to at most the brokers' "
+             "transaction.max.timeout.ms";
     case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT:
-      return "; set kafka.session.timeout.ms to between the brokers' group.min.session.timeout.ms and "
+      return "; set kafka.session.timeout.ms to between the brokers' group.min.session.timeout.ms "
+             "and "
              "group.max.session.timeout.ms";
     case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
       return "; set replication_factor (or the store's own) to at most the number of brokers";

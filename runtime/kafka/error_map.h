@@ -44,8 +44,8 @@ using AccessList = std::initializer_list<Access>;
 /// The message is "`what`: text (NAME)". `what` says what failed with which object, such as
 /// "cannot commit offsets of orders-3". `detail` replaces librdkafka's text where it is better than
 /// the code's own. Of an ACL error it ends with the missing ACL and the line that grants it; where
-/// `access` has none of the denied kind, with the operations that the code can mean; of a value that
-/// brokers refuse, with the setting that it comes from.
+/// `access` has none of the denied kind, with the operations that the code can mean; of a value
+/// that brokers refuse, with the setting that it comes from.
 [[nodiscard]] Status kafka_status(rd_kafka_resp_err_t error, std::string_view what,
                                   std::string_view detail = {}, AccessList access = {});
 
