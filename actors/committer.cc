@@ -72,7 +72,8 @@ CommitterHandle::behavior_type Committer::make_behavior() {
         if (found->second.phase == Phase::kIdle) {
           prepare(found->second);
         } else {
-          found->second.again = found->second.phase != Phase::kPreparing;
+          // A flush may want one already, for what the task holds back from the present one.
+          found->second.again = found->second.again || found->second.phase != Phase::kPreparing;
         }
       },
       [this](flush_atom, const std::vector<TaskId>& ids) -> caf::typed_response_promise<bool> {
