@@ -277,16 +277,26 @@ void Committer::send_offsets() {
   if (!changes) return end_round();
   // Nobody writes before the round is over: what lingers may go.
   static_cast<void>(state.app->producer->flush(kBrokerStep));
+  for (const auto& [id, member] : state.members) {
+    if (member.prepared != nullptr && !member.prepared->answered()) return;
+  }
+  // A record that is refused takes those of all tasks with it: only who has a cause of its own is
+  // to blame, and all are if nobody has one.
+  Status refused;
   auto requests = std::make_shared<std::vector<CommitRequest>>();
   for (auto& [id, member] : state.members) {
     if (member.prepared == nullptr) continue;
-    if (!member.prepared->answered()) return;
     auto point = member.prepared->judge();
     auto offsets = point ? offsets_to_commit(*point, member.prepared->inputs) : point.error();
-    if (!offsets) return break_off(offsets.error(), member.info.task);
+    if (!offsets) {
+      if (is_cause(offsets.error())) return break_off(offsets.error(), member.info.task);
+      refused = offsets.error();
+      continue;
+    }
     requests->push_back({member.info.driver, member.info.epoch, *std::move(offsets)});
     state.points.emplace_back(member.info.task, *std::move(point));
   }
+  if (!refused.ok()) return break_off(refused);
   state.round = Round::kSending;
   state.sending = true;
   request(state.membership, kOutcomeTimeout, commit_atom::value,

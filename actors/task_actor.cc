@@ -205,13 +205,12 @@ void TaskActor::on_tick() {
 }
 
 Prepared TaskActor::on_prepare() {
-  if (state.failed || !state.task) return {nullptr, true};
-  auto prepared = state.started ? state.task->prepare() : state.task->prepare_start();
-  if (!prepared) {
+  if (!state.failed && state.task) {
+    auto prepared = state.started ? state.task->prepare() : state.task->prepare_start();
+    if (prepared) return {*std::move(prepared), false};
     fail(prepared.error());
-    return {nullptr, true};
   }
-  return {*std::move(prepared), false};
+  return {state.refused, state.refused == nullptr};
 }
 
 void TaskActor::on_committed(const CommitPoint* point) {
@@ -277,6 +276,12 @@ void TaskActor::fail(const Status& status) {
   state.failed = true;
   state.inputs.clear();
   state.queries->clear();
+  if (state.app->transactional() && state.task && !is_cause(status)) {
+    // The transaction has failed by some task's record. The committer sees whose, once it has asked
+    // all of them.
+    state.refused = state.task->refused_commit(status);
+    return send(state.committer, commit_atom::value, state.ref.id);
+  }
   send(state.supervisor, failed_atom::value, TaskFailure{state.ref, status, state.progressed});
 }
 

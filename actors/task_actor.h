@@ -27,6 +27,8 @@ struct TaskActorState {
   bool started = false;   // The first commit is durable.
   bool draining = false;  // Takes no more records.
   bool failed = false;
+  // It has failed with the transaction of all tasks; whose fault that is tells the committer.
+  std::shared_ptr<const PreparedCommit> refused;
   bool progressed = false;  // A commit has moved the source offsets.
   std::optional<std::chrono::nanoseconds>
       lag_since;  // Since when nothing was processed although there is lag.

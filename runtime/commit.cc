@@ -10,17 +10,24 @@ bool PreparedCommit::answered() const {
                                         [](const auto& write) { return write.acks->done(); });
 }
 
+// The failure that tells most: what was refused after the transaction had failed does not tell why.
+Status PreparedCommit::undelivered() const {
+  Status told = refusal;
+  const auto look = [&](const AckTracker& acks, const char* what) {
+    auto status = acks.status();
+    if (status.ok() || is_cause(told) || (!told.ok() && !is_cause(status))) return;
+    told = {status.code(),
+            "task " + to_string(task) + ": " + what + " was not delivered: " + status.message()};
+  };
+  look(*outputs, "an output");
+  for (const auto& write : changelogs) look(*write.acks, "a change");
+  return told;
+}
+
 Result<CommitPoint> PreparedCommit::judge() const {
-  if (auto status = outputs->status(); !status.ok()) {
-    return Status{status.code(),
-                  "task " + to_string(task) + ": an output was not delivered: " + status.message()};
-  }
+  if (auto status = undelivered(); !status.ok()) return status;
   CommitPoint next = point;
   for (const auto& write : changelogs) {
-    if (auto status = write.acks->status(); !status.ok()) {
-      return Status{status.code(), "task " + to_string(task) +
-                                       ": a change was not delivered: " + status.message()};
-    }
     if (write.acks->produced() == 0) continue;
     if (write.acks->unknown_offsets() == 0 && write.acks->offset_min() >= 0 &&
         write.acks->offset_min() < write.examined_end) {

@@ -40,6 +40,9 @@ struct PreparedCommit {
   std::vector<TopicPartition> inputs;
   std::vector<ChangelogWrite> changelogs;
   std::shared_ptr<const AckTracker> outputs;
+  /// Exactly-once: why the task could not write all of it. It is not to be committed; the trackers
+  /// may know the cause.
+  Status refusal;
 
   /// Whether every output and every change has its answer, good or bad.
   [[nodiscard]] bool answered() const;
@@ -47,7 +50,11 @@ struct PreparedCommit {
   /// The commit point with its new ends, once all is answered. unavailable: something was not
   /// delivered, or a foreign record lies between our own; drop the task's uncommitted state and
   /// start it from its commit point, which reads the foreign records and writes their keys again.
+  /// cancelled: it failed with its transaction, of which nothing here is the cause.
   [[nodiscard]] Result<CommitPoint> judge() const;
+
+ private:
+  [[nodiscard]] Status undelivered() const;
 };
 
 /// The request that makes `point` durable: its metadata on every input.

@@ -2,6 +2,7 @@
 #include "runtime/task.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "millrace/functions.h"
 #include "runtime/clock_record.h"
@@ -410,7 +411,8 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(st
       commit->point.changelog_ends[changelog.topic] = commit->point.sources.at(changelog.topic);
     }
     if (!logged) continue;
-    auto acks = sink_.new_tracker();
+    const auto acks = sink_.new_tracker();
+    writes_.push_back({changelog, store.examined_end, acks});
     const KeyLayout& layout = store.cache->layout();
     for (const Change& change : changes) {
       if (!change.logged) continue;
@@ -428,8 +430,8 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(st
     }
     metrics_.changes().add(static_cast<std::uint64_t>(acks->produced()));
     store.written = acks->produced() > 0;
-    commit->changelogs.push_back({changelog, store.examined_end, std::move(acks)});
   }
+  commit->changelogs = std::exchange(writes_, {});
   commit->outputs = std::move(acks_);
   acks_ = sink_.new_tracker();
   in_flight_ = true;
@@ -437,6 +439,15 @@ Result<std::shared_ptr<const PreparedCommit>> Task::produce_changes_of_stores(st
   progressed_ = false;
   MILLRACE_KILL_POINT("after_produce");
   return std::shared_ptr<const PreparedCommit>{std::move(commit)};
+}
+
+std::shared_ptr<const PreparedCommit> Task::refused_commit(const Status& why) {
+  auto commit = std::make_shared<PreparedCommit>();
+  commit->task = plan_.id;
+  commit->changelogs = std::exchange(writes_, {});
+  commit->outputs = std::exchange(acks_, sink_.new_tracker());
+  commit->refusal = why;
+  return commit;
 }
 
 // Compaction lags count in record time: until the commit is durable, or healed if it never is, the

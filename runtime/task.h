@@ -108,6 +108,11 @@ class Task final : public TaskContext {
   /// transaction: its outputs are held back until `begin_epoch`.
   Result<std::shared_ptr<const PreparedCommit>> prepare();
 
+  /// What takes the place of a commit when the transaction has failed (`why`, cancelled) and with
+  /// it this task: whether one of its own records was the cause. Nothing else may be called
+  /// afterwards but `commit_point`, `plan` and `metrics`.
+  std::shared_ptr<const PreparedCommit> refused_commit(const Status& why);
+
   /// The prepared commit is durable as `point`.
   void committed(const CommitPoint& point);
 
@@ -306,6 +311,7 @@ class Task final : public TaskContext {
   CommitPoint point_;  // The last that is durable.
   std::vector<std::vector<std::string>> tails_;
   std::shared_ptr<AckTracker> acks_;    // Of the outputs since the last prepare.
+  std::vector<ChangelogWrite> writes_;  // Of the changes that the last prepare has produced.
   std::uint64_t checked_sequence_ = 0;  // Of the commit point at the last look at the logs.
   bool in_flight_ = false;
   bool epoch_over_ = false;  // Transactional: prepared, and the next transaction has not begun.

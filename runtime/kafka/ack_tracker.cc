@@ -56,7 +56,7 @@ void AckTracker::on_delivered(std::int64_t offset) {
 void AckTracker::on_failed(Status error) {
   {
     const std::lock_guard lock{mutex_};
-    if (error_.ok()) error_ = std::move(error);
+    if (error_.ok() || (!is_cause(error_) && is_cause(error))) error_ = std::move(error);
   }
   failed_.store(true, std::memory_order_release);
   reported_.fetch_add(1, std::memory_order_release);

@@ -9,6 +9,12 @@
 
 namespace millrace {
 
+/// Whether `status` tells why something failed. kCancelled does not: it is what becomes of all
+/// other records of a transaction in which one has failed, whoever wrote them.
+[[nodiscard]] inline bool is_cause(const Status& status) {
+  return !status.ok() && status.code() != Code::kCancelled;
+}
+
 /// Counts what one writer has produced and what the broker has acknowledged of it.
 ///
 /// Made by `Producer::new_tracker()`; one for the outputs of an epoch, one for each changelog
@@ -32,7 +38,8 @@ class AckTracker {
     return reported() >= produced() || abandoned_.load(std::memory_order_acquire);
   }
 
-  /// The first failure; ok if there is none so far. Takes a lock only after a failure.
+  /// The first failure that is a cause (is_cause), else the first; ok if there is none so far.
+  /// Takes a lock only after a failure.
   [[nodiscard]] Status status() const;
 
   /// Smallest and largest acknowledged offset, -1 if none. Meaningful when all records of this

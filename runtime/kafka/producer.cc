@@ -321,6 +321,10 @@ Status Producer::refused(rd_kafka_resp_err_t error, TopicId topic, std::int32_t 
     return Status::cancelled(what + ": interrupted while the producer's queue was full");
   }
   if (error == RD_KAFKA_RESP_ERR__FATAL) return kafka_fatal_status(client_.get(), what);
+  // Of a transaction in which the brokers have refused something for good. Not this record's fault.
+  if (error == RD_KAFKA_RESP_ERR__STATE) {
+    return Status::cancelled(what + ": the transaction has failed before it (_STATE)");
+  }
   if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
     return kafka_status(error, what, "larger than kafka.message.max.bytes allows");
   }

@@ -87,8 +87,9 @@ class Producer {
   ///
   /// `tracker` (may be null) must come from this producer and be held by the caller; only records
   /// that were queued count in it. Waits in steps while the queue is full: kUnavailable after
-  /// kQueueFullWaitMax, kCancelled after interrupt(). kInvalidArgument names topic-partition and
-  /// size when the record is too large, or the partition when there is none of that number.
+  /// kQueueFullWaitMax, kCancelled after interrupt(), and when the transaction has failed before
+  /// by another record. kInvalidArgument names topic-partition and size when the record is too
+  /// large, or the partition when there is none of that number.
   Status produce(TopicId topic, std::int32_t partition, std::optional<std::string_view> key,
                  std::optional<std::string_view> value, Timestamp timestamp,
                  const Headers* headers = nullptr, AckTracker* tracker = nullptr);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/committer.h"
 
+#include <librdkafka/rdkafka_mock.h>
+
 #include <boost/test/unit_test.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -10,6 +12,8 @@
 #include <deque>
 #include <mutex>
 #include <set>
+
+#include "runtime/kafka/embedded_broker.h"
 
 namespace millrace {
 namespace {
@@ -170,6 +174,108 @@ BOOST_AUTO_TEST_CASE(a_flush_waits_for_a_commit_after_the_one_that_was_in_prepar
   const std::set<std::string> last{events.next(), events.next()};
   BOOST_TEST(last.contains("0_0 is committed"));
   BOOST_TEST(last.contains("flushed"));
+}
+
+// A producer that writes to brokers of its own, and what becomes of its records.
+class Writer {
+ public:
+  Writer() {
+    config_.application_id = "bank";
+    config_.bootstrap_servers = broker_->bootstrap_servers();
+    BOOST_REQUIRE(broker_->create_topic("orders", 1).ok());
+    producer_ = std::move(*Producer::create(config_, {}));
+  }
+
+  // As by a broker whose limit is lower than ours.
+  std::shared_ptr<AckTracker> refused(std::shared_ptr<AckTracker> acks) {
+    constexpr std::int16_t kProduceRequest = 0;
+    rd_kafka_mock_push_request_errors(broker_->mock(), kProduceRequest, 1,
+                                      RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    write(*acks);
+    BOOST_REQUIRE(producer_->flush(20s).ok());
+    return acks;
+  }
+
+  // As what is left of a transaction that has failed.
+  std::shared_ptr<AckTracker> dropped() {
+    rd_kafka_mock_broker_set_down(broker_->mock(), 1);
+    auto acks = nothing();
+    write(*acks);
+    BOOST_REQUIRE(producer_->renew().ok());
+    rd_kafka_mock_broker_set_up(broker_->mock(), 1);
+    BOOST_REQUIRE((acks->status().code() == Code::kCancelled));
+    return acks;
+  }
+
+  std::shared_ptr<AckTracker> nothing() { return producer_->new_tracker(); }
+
+ private:
+  void write(AckTracker& acks) {
+    const auto topic = *producer_->topic("orders");
+    BOOST_REQUIRE(producer_->produce(topic, 0, "k", "v", {}, nullptr, &acks).ok());
+  }
+
+  const std::unique_ptr<EmbeddedBroker> broker_ = std::move(*EmbeddedBroker::start());
+  Config config_;
+  std::unique_ptr<Producer> producer_;
+};
+
+// What a task hands over with these outputs and changes, which it could write all unless `refusal`
+// says why not.
+Prepared prepared(TaskId id, std::shared_ptr<const AckTracker> outputs,
+                  std::shared_ptr<const AckTracker> changes, Status refusal = {}) {
+  auto commit = std::make_shared<PreparedCommit>();
+  commit->task = id;
+  commit->outputs = std::move(outputs);
+  commit->changelogs.push_back({{"changes", id.partition}, 0, std::move(changes)});
+  commit->refusal = std::move(refusal);
+  return {std::move(commit), false};
+}
+
+// One record that a broker refuses fails the transaction of all tasks.
+BOOST_AUTO_TEST_CASE(the_task_whose_record_was_refused_is_to_blame_and_no_other) {
+  Writer writer;
+  const auto purged = join({0, 0});
+  const auto blocked = join({0, 1});
+  const auto poisoned = join({0, 2});
+  const auto sound = join({0, 3});
+  for (int i = 0; i < 4; ++i) BOOST_REQUIRE(!events.next().empty());
+  const auto nothing = writer.nothing();
+  const auto cancelled = Status::cancelled("the transaction has failed");
+  self->send(purged, answer_atom::value, prepared({0, 0}, writer.dropped(), nothing));
+  self->send(blocked, answer_atom::value, prepared({0, 1}, nothing, nothing, cancelled));
+  self->send(sound, answer_atom::value, prepared({0, 3}, nothing, nothing));
+  // It was stopped by its own record's failure too, which comes behind all that tells nothing.
+  self->send(poisoned, answer_atom::value,
+             prepared({0, 2}, writer.dropped(), writer.refused(writer.nothing()), cancelled));
+  const std::string cause =
+      "task 0_2: a change was not delivered: cannot write a record of 2 bytes "
+      "to orders-0: Broker: Message size too large (MSG_SIZE_TOO_LARGE)";
+  expect("0_0 blameless: " + cause);
+  expect("0_1 blameless: " + cause);
+  expect("0_2 blamed: " + cause);
+  expect("0_3 blameless: " + cause);
+}
+
+// The restart limit must end what nobody can be blamed for.
+BOOST_AUTO_TEST_CASE(where_no_task_has_a_cause_of_its_own_all_are_to_blame) {
+  Writer writer;
+  const auto first = join({0, 0});
+  const auto second = join({0, 1});
+  for (int i = 0; i < 2; ++i) BOOST_REQUIRE(!events.next().empty());
+  const auto nothing = writer.nothing();
+  self->send(first, answer_atom::value, prepared({0, 0}, nothing, nothing));
+  self->send(second, answer_atom::value,
+             prepared({0, 1}, nothing, nothing, Status::cancelled("the transaction has failed")));
+  expect("0_0 blamed: the transaction has failed");
+  expect("0_1 blamed: the transaction has failed");
+}
+
+// Another broker may report what was dropped before the one that refused reports why.
+BOOST_AUTO_TEST_CASE(a_tracker_prefers_the_cause_to_what_followed_from_it) {
+  Writer writer;
+  const auto acks = writer.dropped();
+  BOOST_TEST((writer.refused(acks)->status().code() == Code::kInvalidArgument));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "millrace/millrace.h"
+#include "runtime/partitioner.h"
 #include "tests/integration/count_app.h"
 #include "tests/integration/count_job.h"
 #include "tests/support/seed.h"
@@ -188,6 +189,67 @@ BOOST_AUTO_TEST_CASE(the_commits_of_a_transaction_that_is_given_up_count_as_fail
   BOOST_TEST(wait_until([&] { return count(failed) > 0; }, kStable), log.text());
   BOOST_TEST(count("millrace_producer_renewals_total") > 0);
   app.stop();
+  job.kafka.delete_topics({narrow});
+}
+
+// One record that the broker refuses takes the transaction of all tasks with it, again after each
+// start of its task. That one alone is to blame, and the others get on.
+BOOST_AUTO_TEST_CASE(a_record_that_the_broker_refuses_parks_its_task_and_no_other) {
+  constexpr std::int32_t kPartitions = 4;
+  CountJob job{kPartitions};
+  const std::string narrow = job.application + "-narrow";
+  job.kafka.create_topic(narrow, kPartitions, {{"max.message.bytes", "100000"}});
+  Topology topology;
+  topology.stream(Topic<std::string, std::string>{job.input})
+      .to(Topic<std::string, std::string>{narrow});
+  LogLines log;
+  Config config = count_config(job, "one", log);
+  config.guarantee = Guarantee::kExactlyOnce;
+  // Long enough for all tasks to write into a transaction that has failed.
+  config.commit_interval = milliseconds{1000};
+  config.on_task_failure = TaskFailurePolicy::kPark;
+  config.kafka["compression.type"] = "none";
+  config.kafka["batch.size"] = "50000";  // No batch but the large record's own is refused.
+  App app{topology, config};
+  app.start();
+  BOOST_REQUIRE(app.wait_for(AppState::kRunning, seconds{30}));
+  Traffic traffic{job, 5'000, 1'000};
+  const auto tasks = [&](const std::string& state) {
+    return metric(app.metrics_text(), "millrace_tasks{state=\"" + state + "\"}").value_or(-1);
+  };
+  std::string poison = "poison";  // Has the key of its partition, as the others.
+  while (partition_of(poison, kPartitions) != kPartitions - 1) poison += '+';
+  job.kafka.produce(job.input, {{poison, std::string(200'000, 'x')}});
+  BOOST_TEST(wait_until([&] { return tasks("PARKED") == 1; }, kStable), log.text());
+  traffic.stop();
+  const auto others_are_done = [&] {
+    const auto ends = job.kafka.ends(job.input);
+    const auto offsets = job.kafka.committed(job.application, job.input);
+    for (std::size_t i = 0; i + 1 < ends.size(); ++i) {
+      if (offsets.at(i).offset.value_or(-1) < ends[i].high) return false;
+    }
+    return true;
+  };
+  BOOST_TEST(wait_until(others_are_done, kStable), log.text());
+  BOOST_TEST(tasks("RUNNING") == kPartitions - 1, log.text());
+  BOOST_TEST(tasks("PARKED") == 1, log.text());
+  app.stop();
+
+  const std::string text = log.text();
+  BOOST_TEST(occurrences(text, "it is parked") == 1U, text);
+  BOOST_TEST(occurrences(text, "task 0_3 failed: task 0_3: an output was not delivered: ") == 1U,
+             text);
+  BOOST_TEST(occurrences(text, narrow + "-3: Broker: Message size too large") > 0U, text);
+  BOOST_TEST(occurrences(text, "(MSG_SIZE_TOO_LARGE); it is parked") == 1U, text);
+  BOOST_TEST(occurrences(text, "failed (") == 0U, text);
+  std::map<std::string, std::int64_t> missing;  // Less those that came more than once.
+  for (const auto& record : job.kafka.read_all(job.input)) {
+    if (record.partition + 1 < kPartitions) ++missing[*record.key];
+  }
+  for (const auto& record : job.kafka.read_all(narrow)) {
+    if (record.partition + 1 < kPartitions) --missing[*record.key];
+  }
+  for (const auto& [key, count] : missing) BOOST_TEST(count == 0, key);
   job.kafka.delete_topics({narrow});
 }
 

@@ -293,6 +293,26 @@ BOOST_AUTO_TEST_CASE(several_threads_may_write_and_serve) {
   BOOST_TEST(writer->fatal_error().ok());
 }
 
+// Exactly-once: whoever writes after one record was refused for good is not to blame.
+BOOST_AUTO_TEST_CASE(a_transaction_that_has_failed_cancels_later_records) {
+  auto created = Producer::create(config, {}, "bank-1");
+  BOOST_REQUIRE(created);
+  const auto writer = std::move(*created);
+  const auto topic = *writer->topic(orders);
+  BOOST_REQUIRE(writer->open(kPatience).ok());
+  rd_kafka_mock_push_request_errors(broker->mock(), kProduceRequest, 1,
+                                    RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  const auto refused = writer->new_tracker();
+  BOOST_REQUIRE(writer->produce(topic, 1, "key", "v", from_millis(1), nullptr, refused.get()).ok());
+  const Status cause = writer->await(*refused, kPatience);
+  BOOST_TEST((cause.code() == Code::kInvalidArgument));
+  BOOST_TEST(cause.message().find("MSG_SIZE_TOO_LARGE") != std::string::npos, cause.message());
+  const auto later = writer->new_tracker();
+  const Status status = writer->produce(topic, 2, "key", "v", from_millis(1), nullptr, later.get());
+  BOOST_TEST((status.code() == Code::kCancelled), status.message());
+  BOOST_TEST(status.message().find(orders + "-2") != std::string::npos, status.message());
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(kafka_admin, EmbeddedCluster)
