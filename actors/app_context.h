@@ -86,8 +86,6 @@ struct AppContext {
   std::uint64_t cluster = 0;
   std::shared_ptr<EngineFactory> engine;
   std::unique_ptr<Producer> producer;
-  // Tasks take no records while more than this wait to be sent.
-  std::size_t producer_queue_high = 0;
   std::unique_ptr<KafkaSink> sink;
   std::unique_ptr<DataConsumer> data;
 

@@ -235,9 +235,6 @@ void make_producer(AppContext& app, std::map<std::string, std::int32_t> partitio
   auto producer = Producer::create(app.config, app.log.for_kafka(), transactional_id);
   if (!producer) throw StatusError(producer.error());
   app.producer = *std::move(producer);
-  const auto queue_max =
-      number_property(app.config, ClientRole::kProducer, "queue.buffering.max.messages");
-  app.producer_queue_high = static_cast<std::size_t>(queue_max) / 2;
   app.sink = std::make_unique<KafkaSink>(*app.producer, std::move(partitions));
   if (!app.transactional()) return;
   // Their metadata is fetched before the first transaction.

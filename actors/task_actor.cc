@@ -149,7 +149,7 @@ Result<bool> TaskActor::pull(std::chrono::nanoseconds until) {
   }
   // Brokers are behind: waiting in produce() would hold a thread that other actors need. The tick
   // looks again.
-  if (state.app->producer->queued() > state.app->producer_queue_high) return false;
+  if (state.app->producer->half_full()) return false;
   if (task.held_back_bytes() > kHeldBackBytesMax) return false;  // The commit in flight wakes us.
   const std::size_t batch_max = state.app->config.batch_records_max;
   for (std::size_t i = 0; i < state.inputs.size(); ++i) {

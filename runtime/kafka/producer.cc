@@ -75,6 +75,11 @@ Result<std::unique_ptr<Producer>> Producer::create(const Config& config, KafkaLo
                                                    std::string transactional_id) {
   std::unique_ptr<Producer> producer{new Producer{std::make_shared<Trackers>()}};
   producer->transactional_id_ = transactional_id;
+  const auto half_of = [&](const std::string& property) {
+    return number_property(config, ClientRole::kProducer, property) / 2;
+  };
+  producer->half_of_records_ = static_cast<std::size_t>(half_of("queue.buffering.max.messages"));
+  producer->half_of_bytes_ = half_of("queue.buffering.max.kbytes") * 1024;
   ClientOptions options;
   options.role = ClientRole::kProducer;
   options.log = std::move(log);
@@ -106,6 +111,7 @@ void Producer::disconnect() {
     for (TopicPtr& topic : topics_) topic.reset();
     client_.reset();
   }
+  queued_bytes_.store(0, std::memory_order_relaxed);
   trackers_->abandon();
 }
 
@@ -288,6 +294,8 @@ Status Producer::produce(TopicId topic, std::int32_t partition, std::optional<st
   HeadersPtr wire = headers != nullptr && !headers->empty() ? wire_headers(*headers) : nullptr;
   // Counted before the call: the report may come before it returns.
   if (tracker != nullptr) tracker->on_produced();
+  const auto bytes = static_cast<std::int64_t>(size_of(key) + size_of(value));
+  queued_bytes_.fetch_add(bytes, std::memory_order_relaxed);
 
   SteadyClock::time_point deadline{};
   rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -311,7 +319,8 @@ Status Producer::produce(TopicId topic, std::int32_t partition, std::optional<st
     rd_kafka_poll(client_.get(), timeout_ms(kQueueFullStep));
   }
   if (tracker != nullptr) tracker->on_refused();
-  return refused(error, topic, partition, size_of(key) + size_of(value));
+  queued_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  return refused(error, topic, partition, static_cast<std::size_t>(bytes));
 }
 
 Status Producer::refused(rd_kafka_resp_err_t error, TopicId topic, std::int32_t partition,
@@ -333,6 +342,9 @@ Status Producer::refused(rd_kafka_resp_err_t error, TopicId topic, std::int32_t 
 
 void Producer::on_delivery(rd_kafka_t* client, const rd_kafka_message_t* message, void* opaque) {
   auto* const tracker = static_cast<AckTracker*>(message->_private);
+  auto* const self = static_cast<Producer*>(static_cast<KafkaContext*>(opaque)->owner);
+  self->queued_bytes_.fetch_sub(static_cast<std::int64_t>(message->key_len + message->len),
+                                std::memory_order_relaxed);
   if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     if (tracker != nullptr) tracker->on_delivered(message->offset);
     return;
@@ -383,6 +395,11 @@ Status Producer::fatal_error() const {
 
 std::size_t Producer::queued() const {
   return static_cast<std::size_t>(std::max(0, rd_kafka_outq_len(client_.get())));
+}
+
+bool Producer::half_full() const {
+  return queued_bytes_.load(std::memory_order_relaxed) > half_of_bytes_ ||
+         queued() > half_of_records_;
 }
 
 }  // namespace millrace

@@ -140,6 +140,10 @@ class Producer {
   /// Records queued or in flight.
   [[nodiscard]] std::size_t queued() const;
 
+  /// Whether they, or their bytes, are more than half of what librdkafka takes before it lets
+  /// produce() wait (`queue.buffering.max.messages` and `.kbytes`).
+  [[nodiscard]] bool half_full() const;
+
   /// The name behind an id.
   [[nodiscard]] std::string_view name(TopicId topic) const {
     return rd_kafka_topic_name(topics_[topic.index].get());
@@ -165,6 +169,12 @@ class Producer {
   std::function<Result<KafkaClient>()> make_client_;
   KafkaClient client_;
   std::atomic<bool> interrupted_{false};
+
+  std::size_t half_of_records_ = 0;
+  std::int64_t half_of_bytes_ = 0;
+  // Keys and values queued or in flight; on a cache line of its own, as each record changes it
+  // twice.
+  alignas(64) std::atomic<std::int64_t> queued_bytes_{0};
 
   std::mutex topics_mutex_;  // Guards ids_ and creation.
   std::unordered_map<std::string, std::uint32_t> ids_;

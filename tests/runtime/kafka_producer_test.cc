@@ -313,6 +313,45 @@ BOOST_AUTO_TEST_CASE(a_transaction_that_has_failed_cancels_later_records) {
   BOOST_TEST(status.message().find(orders + "-2") != std::string::npos, status.message());
 }
 
+// Large records fill the queue by their bytes long before it has its number of records. Whoever
+// asks stays out of produce(), which would wait.
+BOOST_AUTO_TEST_CASE(a_queue_is_half_full_by_bytes_or_by_records) {
+  constexpr std::size_t kRecord = 1024;
+  const std::string large(kRecord, 'x');
+  config.kafka = {{"linger.ms", "60000"}, {"queue.buffering.max.kbytes", "256"}};
+  const auto by_bytes = producer();
+  const auto topic = *by_bytes->topic(orders);
+  std::size_t queued = 0;
+  while (queued < 1000 && !by_bytes->half_full()) {
+    BOOST_REQUIRE(by_bytes->produce(topic, 1, {}, large, from_millis(1)).ok());
+    ++queued;
+  }
+  BOOST_TEST(queued == 129U);
+  BOOST_TEST(by_bytes->flush(kPatience).ok());
+  BOOST_TEST(!by_bytes->half_full());
+  // Nothing is left of what is dropped, or refused.
+  rd_kafka_mock_broker_set_down(broker->mock(), 1);
+  for (std::size_t i = 0; i < queued; ++i) {
+    BOOST_REQUIRE(by_bytes->produce(topic, 1, {}, large, from_millis(1)).ok());
+  }
+  BOOST_TEST(by_bytes->half_full());
+  BOOST_TEST(by_bytes->renew().ok());
+  rd_kafka_mock_broker_set_up(broker->mock(), 1);
+  BOOST_TEST(!by_bytes->half_full());
+  BOOST_TEST(!by_bytes->produce(topic, 1, {}, std::string(2'000'000, 'x'), from_millis(1)).ok());
+  BOOST_TEST(!by_bytes->half_full());
+
+  config.kafka = {{"linger.ms", "60000"}, {"queue.buffering.max.messages", "100"}};
+  const auto by_records = producer();
+  BOOST_REQUIRE(by_records->topic(orders));
+  for (int i = 0; i < 50; ++i) {
+    BOOST_REQUIRE(by_records->produce(topic, 1, {}, "v", from_millis(1)).ok());
+  }
+  BOOST_TEST(!by_records->half_full());
+  BOOST_REQUIRE(by_records->produce(topic, 1, {}, "v", from_millis(1)).ok());
+  BOOST_TEST(by_records->half_full());
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(kafka_admin, EmbeddedCluster)
