@@ -204,9 +204,17 @@ void TaskActor::on_tick() {
   delayed_send(this, kTick, tick_atom::value);
 }
 
+Result<std::shared_ptr<const PreparedCommit>> TaskActor::prepare() {
+  if (!state.started) return state.task->prepare_start();
+  if (state.draining) {
+    if (auto status = state.task->begin_epoch(); !status.ok()) return status;
+  }
+  return state.task->prepare();
+}
+
 Prepared TaskActor::on_prepare() {
   if (!state.failed && state.task) {
-    auto prepared = state.started ? state.task->prepare() : state.task->prepare_start();
+    auto prepared = prepare();
     if (prepared) return {*std::move(prepared), false};
     fail(prepared.error());
   }
@@ -219,7 +227,11 @@ void TaskActor::on_committed(const CommitPoint* point) {
     state.progressed = state.progressed || point->sources != state.task->commit_point().sources;
     state.task->committed(*point);
   }
-  if (auto status = state.task->begin_epoch(); !status.ok()) return fail(status);
+  // Of a task that is to be closed, outputs enter a transaction only with its next commit: should
+  // there be none, the others' must not make them durable without this task's offsets.
+  if (!state.draining) {
+    if (auto status = state.task->begin_epoch(); !status.ok()) return fail(status);
+  }
   if (!state.started) {
     state.started = true;
     if (auto status = open_inputs(); !status.ok()) return fail(status);

@@ -54,6 +54,7 @@ class TaskActor final : public TaskHandle::stateful_base<TaskActorState> {
   void on_query(const QueryPtr& query);
   void serve_queries();
   void on_tick();
+  Result<std::shared_ptr<const PreparedCommit>> prepare();
   Prepared on_prepare();
   void on_committed(const CommitPoint* point);
   bool on_check(const LogEnds& ends, bool last);
