@@ -91,11 +91,12 @@ SupervisorHandle::behavior_type fake_supervisor(SupervisorHandle::pointer, Event
   };
 }
 
-MembershipHandle::behavior_type fake_membership(MembershipHandle::pointer) {
+// Commits whatever it is asked to, with this result.
+MembershipHandle::behavior_type fake_membership(MembershipHandle::pointer, const Status& result) {
   return {
       [](poll_atom) {},
-      [](commit_atom, const CommitRequests& requests) -> CommitResults {
-        return std::make_shared<const std::vector<Status>>(requests->size());
+      [result](commit_atom, const CommitRequests& requests) -> CommitResults {
+        return std::make_shared<const std::vector<Status>>(requests->size(), result);
       },
       [](offsets_atom, const Partitions&) { return OffsetsAnswer{}; },
       [](answer_atom) {},
@@ -127,8 +128,8 @@ struct CommitterAmongFakes {
   CommitterAmongFakes() {
     app->producer = std::move(*Producer::create(app->config, {}, "bank-1"));
     const auto supervisor = system.spawn(fake_supervisor, &events);
-    committer =
-        system.spawn<Committer, caf::detached>(app, supervisor, system.spawn(fake_membership));
+    committer = system.spawn<Committer, caf::detached>(app, supervisor,
+                                                       system.spawn(fake_membership, Status{}));
   }
 
   ~CommitterAmongFakes() {

@@ -17,7 +17,11 @@ using namespace std::chrono_literals;
 
 constexpr auto kPatience = 20s;  // Never reached unless something is broken.
 
-CommitterHandle::behavior_type fake_committer(CommitterHandle::pointer) {
+// CAF 0.17 takes a reference to the arguments of an actor that is a function: one with none is
+// undefined behaviour.
+struct Nothing {};
+
+CommitterHandle::behavior_type fake_committer(CommitterHandle::pointer, Nothing) {
   return {
       [](poll_atom) {},
       [](join_atom, const CommitMember&) {},
@@ -30,7 +34,7 @@ CommitterHandle::behavior_type fake_committer(CommitterHandle::pointer) {
   };
 }
 
-SupervisorHandle::behavior_type fake_supervisor(SupervisorHandle::pointer) {
+SupervisorHandle::behavior_type fake_supervisor(SupervisorHandle::pointer, Nothing) {
   return {
       [](start_atom) {},
       [](assigned_atom, const AssignmentChange&) {},
@@ -73,8 +77,9 @@ struct CopyTask {
     auto restored = std::make_shared<RestoredTask>();
     restored->plan = plan_task(app->graph, {0, 0}, {1}, "copy");
     restored->start.point.sources["in"] = 0;
-    task = system.spawn<TaskActor>(app, system.spawn(fake_supervisor), system.spawn(fake_committer),
-                                   TaskRef{{0, 0}, 1}, restored);
+    task = system.spawn<TaskActor>(app, system.spawn(fake_supervisor, Nothing{}),
+                                   system.spawn(fake_committer, Nothing{}), TaskRef{{0, 0}, 1},
+                                   restored);
     commit();
   }
 

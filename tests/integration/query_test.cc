@@ -325,9 +325,8 @@ BOOST_AUTO_TEST_CASE(
   BOOST_TEST(log.text().find("removing the state of task") != std::string::npos);
   // What either has is left alone.
   for (const auto& [app, instance] : {std::pair{&first, "first"}, std::pair{&second, "second"}}) {
-    for (const auto& task : nlohmann::json::parse(app->status_json())["tasks"]) {
-      BOOST_TEST(kept(instance, task["id"]));
-    }
+    const auto status = nlohmann::json::parse(app->status_json());
+    for (const auto& task : status["tasks"]) BOOST_TEST(kept(instance, task["id"]));
   }
   const auto text = first.metrics_text();
   BOOST_TEST(metric(text, "millrace_task_failures_total").value_or(-1) == 0);
