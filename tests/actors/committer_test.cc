@@ -14,6 +14,7 @@
 #include <set>
 
 #include "runtime/kafka/embedded_broker.h"
+#include "tests/actors/fake_supervisor.h"
 
 namespace millrace {
 namespace {
@@ -68,29 +69,6 @@ FakeTask::behavior_type fake_task(FakeTask::pointer self, std::string name, Even
   };
 }
 
-SupervisorHandle::behavior_type fake_supervisor(SupervisorHandle::pointer, Events* events) {
-  return {
-      [](start_atom) {},
-      [](assigned_atom, const AssignmentChange&) {},
-      [](revoked_atom, const AssignmentChange&) {},
-      [](running_atom, TaskRef) {},
-      [](failed_atom, const TaskFailure&) {},
-      [=](broken_atom, const std::vector<TaskFailure>& writers) {
-        for (const auto& writer : writers) {
-          events->add(to_string(writer.task.id) +
-                      (writer.blameless ? " blameless: " : " blamed: ") + writer.status.message());
-        }
-      },
-      [](start_atom, TaskRef) {},
-      [](fatal_atom, const Status&) {},
-      [](settled_atom) {},
-      [](tick_atom) {},
-      [](check_atom) {},
-      [](checked_atom) {},
-      [](stop_atom) {},
-  };
-}
-
 // Commits whatever it is asked to, with this result.
 MembershipHandle::behavior_type fake_membership(MembershipHandle::pointer, const Status& result) {
   return {
@@ -127,7 +105,14 @@ Config exactly_once() {
 struct CommitterAmongFakes {
   CommitterAmongFakes() {
     app->producer = std::move(*Producer::create(app->config, {}, "bank-1"));
-    const auto supervisor = system.spawn(fake_supervisor, &events);
+    const auto supervisor = system.spawn(
+        testing::fake_supervisor,
+        testing::OnBroken{[this](const std::vector<TaskFailure>& writers) {
+          for (const auto& writer : writers) {
+            events.add(to_string(writer.task.id) +
+                       (writer.blameless ? " blameless: " : " blamed: ") + writer.status.message());
+          }
+        }});
     committer = system.spawn<Committer, caf::detached>(app, supervisor,
                                                        system.spawn(fake_membership, Status{}));
   }

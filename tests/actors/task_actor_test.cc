@@ -9,6 +9,7 @@
 
 #include "millrace/topology.h"
 #include "runtime/kafka/embedded_broker.h"
+#include "tests/actors/fake_supervisor.h"
 
 namespace millrace {
 namespace {
@@ -31,24 +32,6 @@ CommitterHandle::behavior_type fake_committer(CommitterHandle::pointer, Nothing)
       [](void_atom) { return true; },
       [](renew_atom) {},
       [](stop_atom) { return true; },
-  };
-}
-
-SupervisorHandle::behavior_type fake_supervisor(SupervisorHandle::pointer, Nothing) {
-  return {
-      [](start_atom) {},
-      [](assigned_atom, const AssignmentChange&) {},
-      [](revoked_atom, const AssignmentChange&) {},
-      [](running_atom, TaskRef) {},
-      [](failed_atom, const TaskFailure&) {},
-      [](broken_atom, const std::vector<TaskFailure>&) {},
-      [](start_atom, TaskRef) {},
-      [](fatal_atom, const Status&) {},
-      [](settled_atom) {},
-      [](tick_atom) {},
-      [](check_atom) {},
-      [](checked_atom) {},
-      [](stop_atom) {},
   };
 }
 
@@ -77,9 +60,9 @@ struct CopyTask {
     auto restored = std::make_shared<RestoredTask>();
     restored->plan = plan_task(app->graph, {0, 0}, {1}, "copy");
     restored->start.point.sources["in"] = 0;
-    task = system.spawn<TaskActor>(app, system.spawn(fake_supervisor, Nothing{}),
-                                   system.spawn(fake_committer, Nothing{}), TaskRef{{0, 0}, 1},
-                                   restored);
+    task = system.spawn<TaskActor>(
+        app, system.spawn(testing::fake_supervisor, testing::OnBroken{[](const auto&) {}}),
+        system.spawn(fake_committer, Nothing{}), TaskRef{{0, 0}, 1}, restored);
     commit();
   }
 

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,8 +39,10 @@ class CountJob {
   /// counted.
   void produce(std::int64_t records, std::int64_t keys);
 
-  /// All input that is there now is processed and committed.
-  [[nodiscard]] bool processed();
+  /// All input that is there now is processed and committed, or that of the first
+  /// `partitions_max` partitions.
+  [[nodiscard]] bool processed(
+      std::size_t partitions_max = std::numeric_limits<std::size_t>::max());
   /// Waits for that.
   [[nodiscard]] bool wait_until_processed(std::chrono::seconds timeout = std::chrono::seconds{60});
   /// What is wrong with the newest value of each key in the output, and in the changelog; empty:

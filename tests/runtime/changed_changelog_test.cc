@@ -174,6 +174,14 @@ struct Inputs : TaskHarness {
     const auto status = commit();
     BOOST_REQUIRE_MESSAGE(status.ok(), status.to_string());
   }
+  // As two tasks, one after the other: one record on the left, two on the right.
+  void count_apart() {
+    BOOST_REQUIRE(become(true, false, false).ok());
+    count("left");
+    BOOST_REQUIRE(become(false, true, false).ok());
+    count("right");
+    count("right");
+  }
   Contents of(const std::string& store) { return shown(*task->find_store(store)); }
 };
 
@@ -183,13 +191,7 @@ BOOST_AUTO_TEST_CASE(a_store_that_another_task_went_on_with_comes_back_as_that_h
   BOOST_REQUIRE(task.start().ok());
   task.count("left");
   task.count("right");
-  for (int i = 0; i < 3; ++i) {
-    BOOST_REQUIRE(task.become(true, false, false).ok());
-    task.count("left");
-    BOOST_REQUIRE(task.become(false, true, false).ok());
-    task.count("right");
-    task.count("right");
-  }
+  for (int i = 0; i < 3; ++i) task.count_apart();
   const auto status = task.become(true, true, true);
   BOOST_REQUIRE_MESSAGE(status.ok(), status.to_string());
   for (const auto& store : task.begun.stores) BOOST_TEST(!store.missed_commits);
@@ -199,11 +201,7 @@ BOOST_AUTO_TEST_CASE(a_store_that_another_task_went_on_with_comes_back_as_that_h
 
 BOOST_AUTO_TEST_CASE(two_tasks_that_become_one_bring_their_stores_along) {
   Inputs task;
-  BOOST_REQUIRE(task.become(true, false, false).ok());
-  task.count("left");
-  BOOST_REQUIRE(task.become(false, true, false).ok());
-  task.count("right");
-  task.count("right");
+  task.count_apart();
   const auto status = task.become(true, true, true);
   BOOST_REQUIRE_MESSAGE(status.ok(), status.to_string());
   BOOST_TEST((task.of("left-counts") == Contents{{"a", i64(1)}}));
