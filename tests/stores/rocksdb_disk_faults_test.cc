@@ -95,12 +95,11 @@ BOOST_AUTO_TEST_CASE(a_failing_disk_is_said_and_costs_no_checkpoint) {
     const bool failed = subject.applied() == before;
     hit += failed ? 1 : 0;
     if (failed) BOOST_TEST(subject.verified() >= subject.applied());  // It can still be read.
-    if (failed || subject.below(2) == 0) subject.reopen();
+    subject.reopen();  // Always: a fault that met a flush in the background is said only later.
     // A checkpoint whose failure came after it was durable may be there.
     const std::int64_t found = subject.verified();
     BOOST_TEST(found >= subject.applied());
     BOOST_TEST(found <= subject.applied() + (failed ? 1 : 0));
-    subject.heal();
     subject.go_on_from(found);
     for (int i = 0; i < 3; ++i) {
       const Status status = subject.apply();
