@@ -58,6 +58,13 @@ void add_defaults(Properties& properties, const Config& config, ClientRole role,
       }
       break;
     case ClientRole::kMembership:
+      // Where it has no other connection, librdkafka (2.0.2 and later) asks the group's coordinator
+      // for its own successor and closes that connection behind the question: commits and
+      // heartbeats wait until the question times out. Not for librdkafka's 60 s, which cost the
+      // session, and rarely at all where a connection to each broker is kept.
+      properties.emplace_back("socket.timeout.ms", "10000");
+      properties.emplace_back("enable.sparse.connections", "false");
+      break;
     case ClientRole::kAdmin:
       break;
   }

@@ -49,6 +49,23 @@ std::uint32_t big_endian_32(const char* bytes) {
   return value;
 }
 
+// In an answer to OffsetCommit of version 3 to 7, NOT_COORDINATOR for each partition.
+void say_moved(std::string& frame) {
+  constexpr char kNotCoordinator = 16;
+  std::size_t at = kSizeBytes + 4 + 4;  // Behind the correlation id and the throttle time.
+  const auto count = [&] {
+    at += 4;
+    return big_endian_32(&frame.at(at - 4));
+  };
+  for (auto topics = count(); topics > 0; --topics) {
+    at += 2U + (big_endian_32(&frame.at(at)) >> 16U);  // The name behind its length.
+    for (auto partitions = count(); partitions > 0; --partitions) {
+      frame.at(at + 5) = kNotCoordinator;  // Two bytes behind the partition's four.
+      at += 6;
+    }
+  }
+}
+
 // A process that is started meanwhile must not hold a socket open that is closed here.
 template <class Socket>
 void keep_to_ourselves(Socket& socket) {
@@ -133,6 +150,8 @@ std::string to_string(Harm harm) {
       return "connection cut in mid response";
     case Harm::kOvertaken:
       return "request overtaken";
+    case Harm::kMoved:
+      return "response says that the coordinator has moved";
   }
   return "?";
 }
@@ -363,6 +382,7 @@ class FaultProxy::Connection : public std::enable_shared_from_this<Connection> {
       case Harm::kDelayResponse:
       case Harm::kCutAfter:
       case Harm::kCutInMidResponse:
+      case Harm::kMoved:
         break;
     }
     fates_[correlation].push_back(rule);
@@ -394,6 +414,9 @@ class FaultProxy::Connection : public std::enable_shared_from_this<Connection> {
       case Harm::kCutInMidResponse:
         frame.resize((frame.size() + 1) / 2);
         return push(down_, std::move(frame), Ms{0}, true);
+      case Harm::kMoved:
+        say_moved(frame);
+        return push(down_, std::move(frame), Ms{0});
       default:
         return push(down_, std::move(frame), rule->delay);
     }

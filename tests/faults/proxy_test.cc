@@ -234,6 +234,24 @@ BOOST_AUTO_TEST_CASE(a_cut_before_after_or_in_the_middle_of_a_response_ends_the_
   BOOST_TEST((server.seen() == Seen{2, 3}));
 }
 
+BOOST_AUTO_TEST_CASE(a_moved_coordinator_is_said_of_each_partition_and_of_nothing_else) {
+  proxy.add({Api::kOffsetCommit, Harm::kMoved});
+  const auto answer = [](std::uint32_t error) {
+    std::string body = bytes_of(0, 4) + bytes_of(2, 4);  // Throttle time; topics.
+    for (const std::string name : {"in", "other"}) {
+      body += bytes_of(static_cast<std::uint32_t>(name.size()), 2) + name + bytes_of(2, 4);
+      for (const std::uint32_t partition : {0, 7})
+        body += bytes_of(partition, 4) + bytes_of(error, 2);
+    }
+    return body;
+  };
+  auto line = connect();
+  line.write(request(Api::kOffsetCommit, 1, answer(0)));
+  BOOST_TEST((line.read() == response(1, answer(16))));
+  line.write(request(Api::kHeartbeat, 2, answer(0)));
+  BOOST_TEST((line.read() == response(2, answer(0))));
+}
+
 // The hole that Jepsen found in transactions: an EndTxn that arrives after the next begin.
 BOOST_AUTO_TEST_CASE(an_overtaken_request_arrives_after_what_the_client_did_meanwhile) {
   proxy.add({Api::kEndTxn, Harm::kOvertaken, 1, 0, 1, milliseconds{300}});

@@ -38,6 +38,26 @@ void bounce(Job& job, const std::string& verb, milliseconds down) {
   job.finish();
 }
 
+// F7: the group's coordinator moves while the membership client has no connection but the one to
+// it. librdkafka then asks on that very connection for the new coordinator, closes it, and waits
+// for the answer until socket.timeout.ms is over.
+void coordinator_moved(Job& job) {
+  constexpr seconds kFound{40};  // Before librdkafka's time-out of 60 s.
+  const Environment idle{{"MILLRACE_KAFKA_CONNECTIONS_MAX_IDLE_MS", "1500"}};
+  auto& proxy = job.cluster().proxy();
+  for (const int worker : {1, 2}) job.start(worker, idle);
+  for (const int worker : {1, 2}) job.await_running(worker);
+  job.require_progress();
+  proxy.refuse(true);  // What is idle is closed, and does not come back.
+  job.last_for(milliseconds{4'000});
+  proxy.add({Api::kOffsetCommit, Harm::kMoved, 1, 0, 2});
+  job.last_for(milliseconds{2'500});
+  proxy.heal();
+  job.require_progress(kFound);
+  job.check();
+  job.finish();
+}
+
 // F8: no broker at the start, and for a while in the run: nobody ends, nobody calls itself ready.
 void down(Job& job) {
   constexpr milliseconds kDown{10'000};
@@ -108,6 +128,7 @@ std::vector<Scenario> broker_scenarios() {
   return {
       {"f7-broker-killed", true, "", [](Job& job) { bounce(job, "kill", milliseconds{0}); }},
       {"f7-broker-stopped", false, "", [](Job& job) { bounce(job, "stop", milliseconds{5'000}); }},
+      {"f7-coordinator-moved", true, "", coordinator_moved},
       {"f8-broker-down", false, "", down},
       {"f13-retention", true, "count", retention},
       {"f13-topic-deleted", false, "count", topic_deleted},

@@ -65,6 +65,8 @@ BOOST_AUTO_TEST_CASE(each_role_has_its_properties) {
   BOOST_TEST(membership["enable.auto.commit"] == "false");
   BOOST_TEST(membership["enable.auto.offset.store"] == "false");
   BOOST_TEST(membership["isolation.level"] == "read_committed");
+  BOOST_TEST(membership["socket.timeout.ms"] == "10000");
+  BOOST_TEST(membership["enable.sparse.connections"] == "false");
   BOOST_TEST(!membership.contains("group.instance.id"));
 
   auto data = in_force(config, ClientRole::kData);
