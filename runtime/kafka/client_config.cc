@@ -61,9 +61,8 @@ void add_defaults(Properties& properties, const Config& config, ClientRole role,
       // Where it has no other connection, librdkafka (2.0.2 and later) asks the group's coordinator
       // for its own successor and closes that connection behind the question: commits and
       // heartbeats wait until the question times out. Not for librdkafka's 60 s, which cost the
-      // session, and rarely at all where a connection to each broker is kept.
+      // session.
       properties.emplace_back("socket.timeout.ms", "10000");
-      properties.emplace_back("enable.sparse.connections", "false");
       break;
     case ClientRole::kAdmin:
       break;
@@ -94,6 +93,8 @@ void add_owned(Properties& properties, const Config& config, ClientRole role,
   properties.emplace_back("enable.auto.offset.store", "false");
   properties.emplace_back("isolation.level", "read_committed");
   if (role == ClientRole::kMembership) {
+    // A connection to each broker: one to ask beside the coordinator's (see socket.timeout.ms).
+    properties.emplace_back("enable.sparse.connections", "false");
     properties.emplace_back("partition.assignment.strategy", "cooperative-sticky");
     if (!config.group_instance_id.empty()) {
       properties.emplace_back("group.instance.id", config.group_instance_id);

@@ -206,6 +206,12 @@ void Job::await_running(int worker) {
   go_on_only_if_sound();
 }
 
+void Job::start_two(const Environment& settings) {
+  for (const int worker : {1, 2}) start(worker, settings);
+  for (const int worker : {1, 2}) await_running(worker);
+  require_progress();
+}
+
 void Job::kill(int worker) {
   check_alive();
   if (!workers_.contains(worker)) return;

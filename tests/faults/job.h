@@ -94,6 +94,8 @@ class Job {
   Process& start(int worker, const Environment& settings = {});
   /// Waits until it says RUNNING (of this process, not of one before). A violation of I9 if not.
   void await_running(int worker);
+  /// Starts workers 1 and 2, waits until both are RUNNING and all that is there is committed.
+  void start_two(const Environment& settings = {});
   [[nodiscard]] Process& process(int worker) { return *workers_.at(worker).process; }
   void kill(int worker);
   void freeze(int worker);

@@ -27,9 +27,7 @@ void broker_back(Job& job) {
 
 // F7: `verb` in mid-run.
 void bounce(Job& job, const std::string& verb, milliseconds down) {
-  for (const int worker : {1, 2}) job.start(worker, kCurious);
-  for (const int worker : {1, 2}) job.await_running(worker);
-  job.require_progress();
+  job.start_two(kCurious);
   broker(job, verb);
   job.last_for(down);
   broker_back(job);
@@ -45,13 +43,15 @@ void coordinator_moved(Job& job) {
   constexpr seconds kFound{40};  // Before librdkafka's time-out of 60 s.
   const Environment idle{{"MILLRACE_KAFKA_CONNECTIONS_MAX_IDLE_MS", "1500"}};
   auto& proxy = job.cluster().proxy();
-  for (const int worker : {1, 2}) job.start(worker, idle);
-  for (const int worker : {1, 2}) job.await_running(worker);
-  job.require_progress();
+  job.start_two(idle);
   proxy.refuse(true);  // What is idle is closed, and does not come back.
   job.last_for(milliseconds{4'000});
+  const auto before = proxy.injected();
   proxy.add({Api::kOffsetCommit, Harm::kMoved, 1, 0, 2});
   job.last_for(milliseconds{2'500});
+  // Under exactly-once the producer commits, and only the lines are harmed.
+  job.require(job.guarantee() == Guarantee::kExactlyOnce || proxy.injected() > before, "harness",
+              "no OffsetCommit was sent to be answered with NOT_COORDINATOR");
   proxy.heal();
   job.require_progress(kFound);
   job.check();

@@ -13,12 +13,6 @@ using std::chrono::seconds;
 const Environment kImpatient{{"MILLRACE_KAFKA_SOCKET_TIMEOUT_MS", "4000"}};
 constexpr seconds kStruckMax{60};
 
-void start_two(Job& job) {
-  for (const int worker : {1, 2}) job.start(worker, kImpatient);
-  for (const int worker : {1, 2}) job.await_running(worker);
-  job.require_progress();
-}
-
 // After a fault of the lines has lasted: it ends, and all goes on.
 void endure(Job& job, milliseconds time) {
   job.last_for(time);
@@ -28,7 +22,7 @@ void endure(Job& job, milliseconds time) {
 
 // F9
 void refused(Job& job) {
-  start_two(job);
+  job.start_two(kImpatient);
   job.cluster().proxy().refuse(true);
   job.cluster().proxy().cut_all();
   endure(job, milliseconds{5'000});
@@ -37,7 +31,7 @@ void refused(Job& job) {
 
 void cut(Job& job) {
   constexpr int kCuts = 5;
-  start_two(job);
+  job.start_two(kImpatient);
   for (int i = 0; i < kCuts; ++i) {
     job.last_for(milliseconds{job.random(1'500)});
     job.cluster().proxy().cut_all();
@@ -53,7 +47,7 @@ void cut(Job& job) {
 }
 
 void black_hole(Job& job) {
-  start_two(job);
+  job.start_two(kImpatient);
   job.cluster().proxy().black_hole(true);
   endure(job, milliseconds{3'000});
   // Longer than the session: both have lost everything when it ends.
@@ -64,7 +58,7 @@ void black_hole(Job& job) {
 }
 
 void slow(Job& job) {
-  start_two(job);
+  job.start_two(kImpatient);
   job.cluster().proxy().shape({milliseconds{500}, milliseconds{200}, 0});
   endure(job, milliseconds{8'000});
   job.cluster().proxy().shape({milliseconds{0}, milliseconds{0}, 10'000});
@@ -84,7 +78,7 @@ std::vector<Api> commit_requests(const Job& job) {
 void commit_harmed(Job& job, Harm harm, milliseconds delay = {}) {
   constexpr int kTimes = 2;
   auto& proxy = job.cluster().proxy();
-  start_two(job);
+  job.start_two(kImpatient);
   for (const auto api : commit_requests(job)) {
     const auto before = proxy.injected();
     proxy.add({api, harm, 1, job.random(4), kTimes, delay});
@@ -109,7 +103,7 @@ void overtaken_and_killed(Job& job) {
   constexpr int kTimes = 4;
   constexpr milliseconds kDelay{700};
   auto& proxy = job.cluster().proxy();
-  start_two(job);
+  job.start_two(kImpatient);
   if (job.guarantee() == Guarantee::kAtLeastOnce) job.offsets_may_go_back();
   const auto api = job.guarantee() == Guarantee::kAtLeastOnce ? Api::kOffsetCommit : Api::kEndTxn;
   for (int i = 0; i < kTimes; ++i) {
@@ -129,7 +123,7 @@ void overtaken_and_killed(Job& job) {
 
 // F10: any request, in any way.
 void everything(Job& job) {
-  start_two(job);
+  job.start_two(kImpatient);
   job.offsets_may_go_back();
   auto& proxy = job.cluster().proxy();
   for (const auto harm : {Harm::kDropRequest, Harm::kDropResponse, Harm::kDuplicate,

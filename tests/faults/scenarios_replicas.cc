@@ -19,12 +19,6 @@ constexpr seconds kBack{90};
 // A change of leaders is seen when metadata is fetched again, at the latest.
 const Environment kCurious{{"MILLRACE_KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS", "2000"}};
 
-void start_two(Job& job) {
-  for (const int worker : {1, 2}) job.start(worker, kCurious);
-  for (const int worker : {1, 2}) job.await_running(worker);
-  job.require_progress();
-}
-
 void broker(Job& job, int number, const std::string& verb) {
   const auto what = "broker " + std::to_string(number) + ": " + verb;
   verb == "start" ? job.log(what) : job.fault(what);
@@ -56,7 +50,7 @@ void await_in_sync(Job& job) {
 
 // F7: one broker after the other, as in an upgrade, under load.
 void rolling(Job& job) {
-  start_two(job);
+  job.start_two(kCurious);
   for (int number = 1; number <= kBrokers; ++number) {
     broker(job, number, "stop");
     job.require_progress(kBack);
@@ -71,7 +65,7 @@ void rolling(Job& job) {
 // F12 without a loss: the leaders of all kinds of partitions die, others go on from their copies.
 void leader_killed(Job& job) {
   constexpr int kRounds = 2;
-  start_two(job);
+  job.start_two(kCurious);
   for (int i = 0; i < kRounds; ++i) {
     const auto places =
         job.kafka().places(i == 0 ? "__consumer_offsets" : job.workload().stages.front().changelog);
