@@ -51,6 +51,7 @@ MembershipHandle::behavior_type Membership::make_behavior() {
       },
       [this](answer_atom) {
         if (!state.revocation) return;
+        MILLRACE_KILL_POINT("before_revoke_answer");
         for (const auto& partition : state.revocation->partitions) state.owned.erase(partition);
         void_commits(state.revocation->partitions);
         state.revocation.reset();
@@ -90,6 +91,17 @@ void Membership::on_event(GroupEvent event) {
     case GroupEvent::Kind::kNone:
       return;
     case GroupEvent::Kind::kAssigned: {
+      if (is_replaced()) {
+        // librdkafka tells nobody of a membership that ends while a partition is handed over, and
+        // says of none of the others whether it is still given to this process.
+        state.owned.clear();
+        void_commits({});
+        send(state.supervisor, fatal_atom::value,
+             Status::fenced("this member of the group was replaced while it handed over partitions "
+                            "(it stood still, or was cut off, for longer than "
+                            "kafka.session.timeout.ms): start it again"));
+        return;
+      }
       ++state.epoch;
       for (const auto& partition : event.partitions) state.owned[partition] = state.epoch;
       if (auto status = state.member->answer_assigned(); !status.ok())
@@ -100,7 +112,7 @@ void Membership::on_event(GroupEvent event) {
     }
     case GroupEvent::Kind::kRevoked:
     case GroupEvent::Kind::kLost: {
-      const bool lost = event.kind == GroupEvent::Kind::kLost;
+      const bool lost = event.kind == GroupEvent::Kind::kLost || is_replaced();
       if (lost) {
         for (const auto& partition : event.partitions) state.owned.erase(partition);
         void_commits(event.partitions);
@@ -116,6 +128,9 @@ void Membership::on_event(GroupEvent event) {
       return;
   }
 }
+
+// What is owned here was given to another member than the one that this process is now.
+bool Membership::is_replaced() const { return !state.owned.empty() && !state.member->is_member(); }
 
 // While one waits for others nothing happens here, and nobody else would say why.
 void Membership::tell_of_long_join() {

@@ -68,6 +68,7 @@ class Membership final : public MembershipHandle::stateful_base<MembershipState>
   Status read(std::span<MembershipState::PendingRead> reads);
   void try_again(const Status& why);
   void tell_of_long_join();
+  [[nodiscard]] bool is_replaced() const;
   [[nodiscard]] bool alive(const CommitRequest& request) const;
 };
 

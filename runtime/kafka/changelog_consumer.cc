@@ -176,7 +176,8 @@ Status ChangelogConsumer::drain(rd_kafka_queue_t* queue, const TopicPartition& p
         auto error = kafka_status(message->err, "cannot read changelog " + to_string(partition),
                                   rd_kafka_message_errstr(message.get()),
                                   {Access::on_topic("Read", partition.topic)});
-        if (error.code() != Code::kUnavailable) status = std::move(error);
+        if (error.code() != Code::kUnavailable || is_damaged(message->err))
+          status = std::move(error);
       } else {
         position = message->offset + 1;
         if (message->offset >= to) break;

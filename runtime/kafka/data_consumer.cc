@@ -22,7 +22,8 @@ PartitionListPtr list_of(const TopicPartition& partition, std::int64_t offset) {
 
 // Errors that librdkafka recovers from by itself and reports in passing.
 bool is_passing(rd_kafka_resp_err_t error) {
-  return error == RD_KAFKA_RESP_ERR__PARTITION_EOF || kafka_code(error) == Code::kUnavailable;
+  return error == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
+         (kafka_code(error) == Code::kUnavailable && !is_damaged(error));
 }
 
 }  // namespace
@@ -57,13 +58,15 @@ Result<std::unique_ptr<Batch>> InputPartition::take(std::size_t records_max) {
       return false;
     }
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && !is_passing(message->err) && failure.ok()) {
-      failure = kafka_status(
+      failure = kafka_status_of_known_topic(
           message->err, "cannot read " + to_string(partition_) + "@" + std::to_string(position_),
           rd_kafka_message_errstr(message), {Access::on_topic("Read", partition_.topic)});
     }
     rd_kafka_message_destroy(message);
     return true;
   });
+  // An offset that is out of range: the task's next start looks what is there.
+  if (failure.code() == Code::kCorruption) failure = Status::unavailable(failure.message());
   if (!failure.ok()) {
     for (rd_kafka_message_t* message : messages) rd_kafka_message_destroy(message);
     return failure;

@@ -187,6 +187,15 @@ std::string hint(rd_kafka_resp_err_t error, AccessList access) {
       return "; set kafka.session.timeout.ms to between the brokers' group.min.session.timeout.ms "
              "and "
              "group.max.session.timeout.ms";
+    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
+      return "; another process has the same group_instance_id, or this one has joined again after "
+             "its session had timed out: give each process its own, or start this one again";
+    case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
+      return "; a transaction lasted longer than kafka.transaction.timeout.ms, or another process "
+             "writes under the same transactional id: a group_instance_id given twice, or a copy "
+             "of the state directory (its file INSTANCE)";
     case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
       return "; set replication_factor (or the store's own) to at most the number of brokers";
     case RD_KAFKA_RESP_ERR_INVALID_CONFIG:
@@ -236,6 +245,15 @@ Status kafka_status(rd_kafka_resp_err_t error, std::string_view what, std::strin
   return status_of(kafka_code(error), error, what, detail, access);
 }
 
+Status kafka_status_of_known_topic(rd_kafka_resp_err_t error, std::string_view what,
+                                   std::string_view detail, AccessList access) {
+  auto status = kafka_status(error, what, detail, access);
+  if (!is_unknown_topic(error)) return status;
+  return Status::unavailable(status.message() +
+                             "; it was there at the start: a broker that has just started may not "
+                             "know it yet, or it was deleted");
+}
+
 Status kafka_status(const rd_kafka_error_t* error, std::string_view what, AccessList access) {
   if (error == nullptr) return {};
   const rd_kafka_resp_err_t number = rd_kafka_error_code(error);
@@ -268,6 +286,10 @@ TransactionMove transaction_move(const rd_kafka_error_t* error) {
 bool is_unknown_topic(rd_kafka_resp_err_t error) {
   return error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
          error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+}
+
+bool is_damaged(rd_kafka_resp_err_t error) {
+  return error == RD_KAFKA_RESP_ERR__BAD_MSG || error == RD_KAFKA_RESP_ERR_INVALID_MSG;
 }
 
 bool is_forbidden_group(rd_kafka_resp_err_t error) {

@@ -49,6 +49,11 @@ using AccessList = std::initializer_list<Access>;
 [[nodiscard]] Status kafka_status(rd_kafka_resp_err_t error, std::string_view what,
                                   std::string_view detail = {}, AccessList access = {});
 
+/// The same for what reads or writes a topic that was there at the start: kUnavailable where a
+/// broker does not know it now.
+[[nodiscard]] Status kafka_status_of_known_topic(rd_kafka_resp_err_t error, std::string_view what,
+                                                 std::string_view detail, AccessList access);
+
 /// The same for an error object, ok for null. Does not take ownership.
 [[nodiscard]] Status kafka_status(const rd_kafka_error_t* error, std::string_view what,
                                   AccessList access = {});
@@ -69,6 +74,10 @@ enum class TransactionMove : std::uint8_t {
 
 /// True if the topic or partition does not exist (or may not be seen).
 [[nodiscard]] bool is_unknown_topic(rd_kafka_resp_err_t error);
+
+/// True if what has arrived is damaged: another attempt may bring it whole, but none is made by
+/// itself.
+[[nodiscard]] bool is_damaged(rd_kafka_resp_err_t error);
 
 /// True if the principal may not be a member of the group: no attempt to join will succeed.
 [[nodiscard]] bool is_forbidden_group(rd_kafka_resp_err_t error);

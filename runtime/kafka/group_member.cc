@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/kafka/group_member.h"
 
+#include <algorithm>
 #include <cstring>
 #include <mutex>
 
@@ -10,6 +11,14 @@ namespace millrace {
 namespace {
 
 using Joins = GroupMember::Joins;
+
+constexpr int kSyslogWarning = 4;
+
+// For so long may a broker not know a topic that was there; it is asked so often, and waited for so
+// long.
+constexpr std::chrono::seconds kMissingMax{30};
+constexpr std::chrono::milliseconds kMissingLookInterval{2'000};
+constexpr std::chrono::milliseconds kMissingLookTimeout{500};
 
 // Numbers of Kafka's protocol.
 constexpr std::int16_t kJoinGroup = 11;
@@ -81,6 +90,18 @@ PartitionListPtr offset_list(const std::vector<OffsetCommit>& offsets) {
   return list;
 }
 
+// Whether the metadata is that of a member. librdkafka 2.0.2 tells in serialised form only.
+bool names(const rd_kafka_consumer_group_metadata_t* group, const std::string& member) {
+  void* raw = nullptr;
+  std::size_t size = 0;
+  const KafkaErrorPtr error{rd_kafka_consumer_group_metadata_write(group, &raw, &size)};
+  if (error || raw == nullptr) return false;
+  const bool found =
+      std::string_view{static_cast<const char*>(raw), size}.find(member) != std::string_view::npos;
+  rd_kafka_mem_free(nullptr, raw);
+  return found;
+}
+
 PartitionListPtr empty_list() { return PartitionListPtr{rd_kafka_topic_partition_list_new(0)}; }
 
 }  // namespace
@@ -116,6 +137,7 @@ GroupMember::~GroupMember() {
 }
 
 Status GroupMember::subscribe(const std::vector<std::string>& topics) {
+  topics_ = topics;
   const PartitionListPtr list{rd_kafka_topic_partition_list_new(static_cast<int>(topics.size()))};
   for (const auto& topic : topics) {
     rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
@@ -125,7 +147,7 @@ Status GroupMember::subscribe(const std::vector<std::string>& topics) {
 
 GroupEvent GroupMember::poll(std::chrono::milliseconds timeout) {
   EventPtr event{rd_kafka_queue_poll(queue_.get(), static_cast<int>(timeout.count()))};
-  if (!event) return {};
+  if (!event) return look_for_missing();
   switch (rd_kafka_event_type(event.get())) {
     case RD_KAFKA_EVENT_REBALANCE: {
       const bool assigned =
@@ -153,11 +175,12 @@ GroupEvent GroupMember::poll(std::chrono::milliseconds timeout) {
         // librdkafka would ask again for ever, and the instance wait for an assignment.
         result.kind = GroupEvent::Kind::kFatal;
       } else if (is_unknown_topic(error) && assigned_once_) {
-        // A source topic that was there has been deleted: librdkafka would go on without it, and
-        // the instance call itself ready with nothing to do.
-        result.kind = GroupEvent::Kind::kFatal;
+        // librdkafka goes on without the topic, and says so once.
+        const auto now = std::chrono::steady_clock::now();
+        if (!missing_) missing_ = Missing{now, now, result.error};
+        client_.context().log(kSyslogWarning, "MEMBER",
+                              result.error.message() + "; looking for it");
       } else {
-        constexpr int kSyslogWarning = 4;
         client_.context().log(kSyslogWarning, "MEMBER", result.error.message());
       }
       return result;
@@ -167,8 +190,36 @@ GroupEvent GroupMember::poll(std::chrono::milliseconds timeout) {
   }
 }
 
+// A broker that has just started may not know its topics yet. Without a source topic that has been
+// deleted the instance would call itself ready with nothing to do.
+GroupEvent GroupMember::look_for_missing() {
+  const auto now = std::chrono::steady_clock::now();
+  if (!missing_ || now - missing_->looked < kMissingLookInterval) return {};
+  missing_->looked = now;
+  if (std::ranges::all_of(topics_, [this](const auto& topic) { return knows(topic); })) {
+    missing_.reset();
+    return {};
+  }
+  if (now - missing_->since < kMissingMax) return {};
+  auto error = std::move(missing_->error);
+  missing_.reset();
+  return {GroupEvent::Kind::kFatal, {}, std::move(error)};
+}
+
+// Whether a broker says that it has the topic. One that does not answer has said nothing.
+bool GroupMember::knows(const std::string& topic) const {
+  const TopicPtr handle{rd_kafka_topic_new(client_.get(), topic.c_str(), nullptr)};
+  const rd_kafka_metadata_t* raw = nullptr;
+  const auto error = rd_kafka_metadata(client_.get(), 0, handle.get(), &raw,
+                                       static_cast<int>(kMissingLookTimeout.count()));
+  const MetadataPtr metadata{raw};
+  return error == RD_KAFKA_RESP_ERR_NO_ERROR && metadata->topic_cnt == 1 &&
+         metadata->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
 Status GroupMember::answer_assigned() {
   assigned_once_ = true;
+  owner_ = member_id();
   // An empty list: the group keeps what it has given us apart from what this consumer fetches,
   // which is nothing.
   const KafkaErrorPtr error{rd_kafka_incremental_assign(client_.get(), empty_list().get())};
@@ -189,12 +240,15 @@ bool GroupMember::joining() const {
   return joins_->under_way || now - joins_->heartbeat.load() < kJoinDelayMax;
 }
 
-bool GroupMember::is_member() const {
-  char* id = rd_kafka_memberid(client_.get());
-  const bool member = id != nullptr && *id != '\0';
-  if (id != nullptr) rd_kafka_mem_free(client_.get(), id);
-  return member;
+std::string GroupMember::member_id() const {
+  char* raw = rd_kafka_memberid(client_.get());
+  if (raw == nullptr) return {};
+  std::string id{raw};
+  rd_kafka_mem_free(client_.get(), raw);
+  return id;
 }
+
+bool GroupMember::is_member() const { return !owner_.empty() && member_id() == owner_; }
 
 std::vector<Status> GroupMember::commit(const std::vector<OffsetCommit>& offsets) {
   const PartitionListPtr list = offset_list(offsets);
@@ -217,6 +271,7 @@ Status GroupMember::send_offsets(Producer& producer, const std::vector<OffsetCom
   if (joining()) return Status::unavailable("the group is rebalancing");
   // As it is now: each rebalance makes another generation.
   const GroupMetadataPtr self{rd_kafka_consumer_group_metadata(client_.get())};
+  if (!names(self.get(), owner_)) return Status::unavailable("the membership is lost");
   return producer.send_offsets(offset_list(offsets).get(), self.get(),
                                {Access::on_group("Read", group_)}, timeout);
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,7 +66,9 @@ class GroupMember {
   /// Whether a JoinGroup is under way: a commit sent now would wait for it and then cost the whole
   /// assignment (librdkafka before 2.10).
   [[nodiscard]] bool joining() const;
-  /// False before the first join and after the membership was lost.
+  /// Whether this is the member that the group has given its partitions to: false before the first
+  /// assignment and from the moment on at which the membership is lost, which may be before the
+  /// news of it, and while a rebalance is going on may come without any.
   [[nodiscard]] bool is_member() const;
 
   /// Commits all offsets in one request; the result per partition, in order. Blocks for the
@@ -73,7 +76,7 @@ class GroupMember {
   std::vector<Status> commit(const std::vector<OffsetCommit>& offsets);
 
   /// Makes all offsets part of the producer's transaction, in the name of this member: refused by
-  /// the broker if it is one no more, or has joined anew meanwhile. kUnavailable: not definite, to
+  /// the broker if it is one no more. kUnavailable: not definite, or not a member any more, to
   /// be called again; after any other failure the transaction is void.
   Status send_offsets(Producer& producer, const std::vector<OffsetCommit>& offsets,
                       std::chrono::milliseconds timeout);
@@ -88,6 +91,9 @@ class GroupMember {
  private:
   GroupMember() = default;
   static void watch_requests(rd_kafka_conf_t* conf, GroupMember* self);
+  [[nodiscard]] std::string member_id() const;
+  GroupEvent look_for_missing();
+  [[nodiscard]] bool knows(const std::string& topic) const;
 
   // On the heap: librdkafka's threads write to it, of a client that is never destroyed too.
   std::unique_ptr<Joins> joins_ = std::make_unique<Joins>();
@@ -95,7 +101,17 @@ class GroupMember {
   std::string group_;
   QueuePtr queue_;
   EventPtr rebalance_;  // Kept until it is answered.
+  std::vector<std::string> topics_;
+  std::string owner_;  // The member's id when the group last gave it something.
   bool assigned_once_ = false;
+  // A topic that was there is not known to a broker: since when, when it was last looked for, and
+  // what librdkafka has said.
+  struct Missing {
+    std::chrono::steady_clock::time_point since;
+    std::chrono::steady_clock::time_point looked;
+    Status error;
+  };
+  std::optional<Missing> missing_;
   bool closed_ = false;
 };
 

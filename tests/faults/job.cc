@@ -377,9 +377,9 @@ void Job::check_state_kept(int worker) {
               " has given up its state: " + text.substr(line, text.find('\n', at) - line));
 }
 
-// Nobody ends by himself, with one exception: a static member whose session has timed out may be
-// fenced by its own rejoining (librdkafka issue 3437). It ends and says so, and is started again as
-// a service manager would.
+// Nobody ends by himself, with one exception: a static member whose session has timed out. It may
+// be fenced by its own rejoining (librdkafka issue 3437), and ends if that was in a revocation. It
+// says so, and is started again as a service manager would.
 void Job::check_alive() {
   std::map<int, Environment> fenced;
   std::vector<int> ended;
@@ -387,9 +387,14 @@ void Job::check_alive() {
     const auto code = entry.process->wait(milliseconds{0});
     if (!code) continue;
     const auto text = entry.process->log();
-    if (code == 1 && text.find("FENCED_INSTANCE_ID") != std::string::npos &&
-        text.find("SESSTMOUT") != std::string::npos) {
-      log("worker " + std::to_string(worker) + " was fenced by its own rejoining: librdkafka 3437");
+    const bool by_itself = text.find("FENCED_INSTANCE_ID") != std::string::npos &&
+                           text.find("SESSTMOUT") != std::string::npos;
+    const bool replaced =
+        text.find("was replaced while it handed over partitions") != std::string::npos;
+    if (code == 1 && (by_itself || replaced)) {
+      log("worker " + std::to_string(worker) +
+          (by_itself ? " was fenced by its own rejoining: librdkafka 3437"
+                     : " was replaced in a revocation"));
       fenced[worker] = entry.settings;
       continue;
     }

@@ -115,6 +115,24 @@ void zombie_at(Job& job, const std::string& point) {
   job.finish();
 }
 
+// F3: a static member stands still while it hands partitions over. The group gives all of them to
+// the other one, and then takes the zombie back with what it believes to own.
+void zombie_in_revocation(Job& job) {
+  job.start(1, {{"MILLRACE_TEST_KILL_POINT", "before_revoke_answer:1:stop"}});
+  job.await_running(1);
+  job.require_progress();
+  job.start(2);
+  job.require(job.process(1).wait_for_log("kill point ", seconds{60}), "I9",
+              "worker 1 has nothing to hand over");
+  job.fault("worker 1 stops before it answers a revocation");
+  job.last_for(kPastSession);
+  job.require_progress();
+  job.thaw(1);
+  job.require_progress();
+  job.check();
+  job.finish();
+}
+
 // F2: everybody at once; then with nothing left on any disk.
 void all_killed(Job& job) {
   start_all(job, 2);
@@ -161,6 +179,7 @@ std::vector<Scenario> crash_scenarios() {
       {"f3-zombie-before-offsets", true, "", [](Job& job) { zombie_at(job, "before_offsets"); }},
       {"f3-zombie-before-checkpoint", false, "",
        [](Job& job) { zombie_at(job, "before_checkpoint"); }},
+      {"f3-zombie-in-revocation", true, "", zombie_in_revocation},
       {"f4-frozen-past-transaction", false, "",
        [](Job& job) { frozen_for(job, kPastTransaction); }},
   };

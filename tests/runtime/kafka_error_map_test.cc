@@ -113,6 +113,17 @@ BOOST_AUTO_TEST_CASE(values_that_brokers_refuse_name_the_setting_that_they_come_
   BOOST_TEST(names(RD_KAFKA_RESP_ERR_INVALID_CONFIG, "topic.NAME"));
 }
 
+// Two processes that end each other's transactions in turn: nothing else tells the user why.
+BOOST_AUTO_TEST_CASE(a_fenced_producer_names_what_may_have_fenced_it) {
+  for (const auto error : {RD_KAFKA_RESP_ERR__FENCED, RD_KAFKA_RESP_ERR_PRODUCER_FENCED,
+                           RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH}) {
+    const auto text = kafka_status(error, "cannot commit").message();
+    BOOST_TEST(text.find("kafka.transaction.timeout.ms") != std::string::npos, text);
+    BOOST_TEST(text.find("group_instance_id given twice") != std::string::npos, text);
+    BOOST_TEST(text.find("INSTANCE") != std::string::npos, text);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(error_objects_keep_their_text) {
   const rd_kafka_error_t* const none = nullptr;
   BOOST_TEST(kafka_status(none, "cannot begin").ok());
