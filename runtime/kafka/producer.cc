@@ -46,6 +46,32 @@ HeadersPtr wire_headers(const Producer::Headers& headers) {
   return wire;
 }
 
+// Numbers of Kafka's protocol: what ends a transaction, or adds to it, when it arrives once more.
+bool is_about_transactions(std::int16_t api_key) {
+  constexpr std::int16_t kAddPartitions = 24;
+  constexpr std::int16_t kAddOffsets = 25;
+  constexpr std::int16_t kEndTxn = 26;
+  constexpr std::int16_t kTxnOffsetCommit = 28;
+  return api_key == kAddPartitions || api_key == kAddOffsets || api_key == kEndTxn ||
+         api_key == kTxnOffsetCommit;
+}
+
+// Called for each request that is answered or, with an error, given up; of some twice.
+rd_kafka_resp_err_t on_response_received(rd_kafka_t*, int, const char*, std::int32_t,
+                                         std::int16_t api_key, std::int16_t, std::int32_t,
+                                         std::size_t, std::int64_t, rd_kafka_resp_err_t error,
+                                         void* unanswered) {
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR && is_about_transactions(api_key))
+    *static_cast<std::atomic<bool>*>(unanswered) = true;
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+rd_kafka_resp_err_t on_new(rd_kafka_t* client, const rd_kafka_conf_t*, void* unanswered, char*,
+                           std::size_t) {
+  return rd_kafka_interceptor_add_on_response_received(client, "millrace", on_response_received,
+                                                       unanswered);
+}
+
 std::string describe(std::string_view topic, std::int32_t partition, std::size_t bytes) {
   return "cannot write a record of " + std::to_string(bytes) + " bytes to " +
          to_string(TopicPartition{std::string{topic}, partition});
@@ -85,8 +111,10 @@ Result<std::unique_ptr<Producer>> Producer::create(const Config& config, KafkaLo
   options.log = std::move(log);
   options.owner = producer.get();
   options.transactional_id = std::move(transactional_id);
-  options.configure = [](rd_kafka_conf_t* conf) {
+  options.configure = [self = producer.get()](rd_kafka_conf_t* conf) {
     rd_kafka_conf_set_dr_msg_cb(conf, &Producer::on_delivery);
+    if (self->transactional_id_.empty()) return;
+    rd_kafka_conf_interceptor_add_on_new(conf, "millrace", on_new, &self->unanswered_);
   };
   producer->make_client_ = [config, options = std::move(options)] {
     return create_client(config, options);
@@ -170,7 +198,7 @@ Status Producer::open(milliseconds timeout) {
 }
 
 Status Producer::begin_transaction(const std::string& what) {
-  offsets_sent_ = false;
+  unanswered_ = false;
   const KafkaErrorPtr begun{rd_kafka_begin_transaction(client_.get())};
   return transaction_status(begun.get(), what);
 }
@@ -178,8 +206,6 @@ Status Producer::begin_transaction(const std::string& what) {
 Status Producer::send_offsets(const rd_kafka_topic_partition_list_t* offsets,
                               const rd_kafka_consumer_group_metadata_t* group, AccessList access,
                               milliseconds timeout) {
-  if (!offsets_sent_) client_.context().forget();
-  offsets_sent_ = true;
   const KafkaErrorPtr error{
       rd_kafka_send_offsets_to_transaction(client_.get(), offsets, group, timeout_ms(timeout))};
   return transaction_status(
@@ -190,13 +216,13 @@ Status Producer::commit_transaction(milliseconds timeout) {
   const std::string what = "cannot commit the transaction of " + transactional_id_;
   const KafkaErrorPtr committed{rd_kafka_commit_transaction(client_.get(), timeout_ms(timeout))};
   if (auto status = transaction_status(committed.get(), what); !status.ok()) return status;
-  // librdkafka repeats requests when a connection breaks. It is committed; but the first copy may
-  // yet arrive, and would end the next transaction in the middle or take its offsets back. The
-  // broker refuses it once there is a newer producer.
-  rd_kafka_poll(client_.get(), 0);  // Reports broken connections.
-  if (auto broken = client_.context().last_error(); !broken.ok()) {
+  // librdkafka repeats requests when a connection breaks or an answer does not come in time. It is
+  // committed; but a copy that was not answered may yet arrive, and would end the next transaction
+  // in the middle or take its offsets back. The broker refuses it once there is a newer producer.
+  if (unanswered_) {
     return Status::fenced("the transaction of " + transactional_id_ +
-                          " is committed, but a connection broke meanwhile: " + broken.message());
+                          " is committed, but a copy of one of its requests was not answered (a "
+                          "connection broke, or a broker was slow)");
   }
   return begin_transaction(what);
 }
@@ -351,9 +377,10 @@ void Producer::on_delivery(rd_kafka_t* client, const rd_kafka_message_t* message
   }
   const std::string_view topic{rd_kafka_topic_name(message->rkt)};
   const std::string what = describe(topic, message->partition, message->key_len + message->len);
-  Status status = message->err == RD_KAFKA_RESP_ERR__FATAL
-                      ? kafka_fatal_status(client, what)
-                      : kafka_status(message->err, what, {}, {Access::on_topic("Write", topic)});
+  Status status =
+      message->err == RD_KAFKA_RESP_ERR__FATAL
+          ? kafka_fatal_status(client, what)
+          : kafka_status_of_known_topic(message->err, what, {}, {Access::on_topic("Write", topic)});
   if (tracker != nullptr) {
     tracker->on_failed(std::move(status));
     return;

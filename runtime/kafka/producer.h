@@ -165,7 +165,9 @@ class Producer {
 
   const std::shared_ptr<Trackers> trackers_;
   std::string transactional_id_;
-  bool offsets_sent_ = false;  // Of the present transaction, or they may have been.
+  // A request about the present transaction was given up without an answer; set by librdkafka's
+  // threads.
+  std::atomic<bool> unanswered_{false};
   std::function<Result<KafkaClient>()> make_client_;
   KafkaClient client_;
   std::atomic<bool> interrupted_{false};

@@ -11,6 +11,9 @@ using std::chrono::seconds;
 
 // Requests without an answer are given up sooner than after librdkafka's 60 s.
 const Environment kImpatient{{"MILLRACE_KAFKA_SOCKET_TIMEOUT_MS", "4000"}};
+// The same, and broken connections are not told of.
+const Environment kQuiet{{"MILLRACE_KAFKA_SOCKET_TIMEOUT_MS", "4000"},
+                         {"MILLRACE_KAFKA_LOG_CONNECTION_CLOSE", "false"}};
 constexpr seconds kStruckMax{60};
 
 // After a fault of the lines has lasted: it ends, and all goes on.
@@ -75,10 +78,11 @@ std::vector<Api> commit_requests(const Job& job) {
 }
 
 // F10: each request of a commit, harmed a few times in one way.
-void commit_harmed(Job& job, Harm harm, milliseconds delay = {}) {
+void commit_harmed(Job& job, Harm harm, milliseconds delay = {},
+                   const Environment& settings = kImpatient) {
   constexpr int kTimes = 2;
   auto& proxy = job.cluster().proxy();
-  job.start_two(kImpatient);
+  job.start_two(settings);
   for (const auto api : commit_requests(job)) {
     const auto before = proxy.injected();
     proxy.add({api, harm, 1, job.random(4), kTimes, delay});
@@ -94,7 +98,7 @@ void commit_harmed(Job& job, Harm harm, milliseconds delay = {}) {
 // F10: what has timed out arrives after what was sent since.
 void overtaken(Job& job) {
   if (job.guarantee() == Guarantee::kAtLeastOnce) job.offsets_may_go_back();
-  commit_harmed(job, Harm::kOvertaken, milliseconds{1'500});
+  commit_harmed(job, Harm::kOvertaken, milliseconds{1'500}, kQuiet);
 }
 
 // The same, and who sent it dies when it lands: the next start finds an older commit point, with
