@@ -89,6 +89,9 @@ Restorer::Restorer(caf::actor_config& config, std::shared_ptr<AppContext> app,
                                     "Keys whose committed values a changelog may have lost, "
                                     "accepted as it shows them (setting on_unknown_value).");
   install_handlers(this, state.app->log);
+  state.lost = &registry.counter("millrace_lost_records_total",
+                                 "Offsets of inputs that were deleted before they were processed, "
+                                 "passed over (setting on_lost_records).");
 }
 
 RestorerHandle::behavior_type Restorer::make_behavior() {
@@ -172,6 +175,7 @@ Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
   }
   Progress progress{*state.app, request.plan, *request.order};
   auto start = restore_task(request.plan, *engines, request.committed, **reader, state.app->clock,
+  settings.skip_lost_records = state.app->config.on_lost_records == LostRecordsPolicy::kSkip;
                             settings, progress);
   if (!start) return start.error();
   report(request.plan, *start, state.app->clock.elapsed() - began);
@@ -217,6 +221,14 @@ void Restorer::report(const TaskPlan& plan, const TaskStart& start, std::chrono:
                    "processed without it since");
     }
     if (store.unknown_values > 0) {
+  for (const auto& lost : start.lost) {
+    app.log.warn("task " + to_string(plan.id) + ": input " + to_string(lost.input) +
+                 " goes on at offset " + std::to_string(lost.to) + ": " +
+                 std::to_string(lost.to - lost.from) + " offsets from " +
+                 std::to_string(lost.from) +
+                 " on were deleted before they were processed (on_lost_records = skip)");
+    state.lost->add(static_cast<std::uint64_t>(lost.to - lost.from));
+  }
       app.log.warn(
           "task " + to_string(plan.id) + ": store " + name + ": " +
           std::to_string(store.unknown_values) +

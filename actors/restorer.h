@@ -25,6 +25,7 @@ struct RestorerState {
   metrics::Counter* unknown = nullptr;
 };
 
+  metrics::Counter* lost = nullptr;
 /// Opens the engines of tasks and brings them to their committed ends, one task after the other. An
 /// App has several.
 ///

@@ -134,6 +134,10 @@ std::string_view to_string(UnknownValuePolicy policy) {
   return policy == UnknownValuePolicy::kFail ? "fail" : "accept";
 }
 
+std::string_view to_string(LostRecordsPolicy policy) {
+  return policy == LostRecordsPolicy::kFail ? "fail" : "skip";
+}
+
 std::string_view to_string(LogLevel level) {
   switch (level) {
     case LogLevel::kTrace:

@@ -218,6 +218,7 @@ constexpr std::array kResets{OffsetReset::kEarliest, OffsetReset::kLatest};
 constexpr std::array kPolicies{ErrorPolicy::kFail, ErrorPolicy::kSkip, ErrorPolicy::kDeadLetter};
 constexpr std::array kTaskPolicies{TaskFailurePolicy::kStop, TaskFailurePolicy::kPark};
 constexpr std::array kValuePolicies{UnknownValuePolicy::kFail, UnknownValuePolicy::kAccept};
+constexpr std::array kLostPolicies{LostRecordsPolicy::kFail, LostRecordsPolicy::kSkip};
 constexpr std::array kLevels{LogLevel::kTrace, LogLevel::kDebug, LogLevel::kInfo,
                              LogLevel::kWarn,  LogLevel::kError, LogLevel::kOff};
 
@@ -265,6 +266,7 @@ std::vector<Setting> make_settings() {
       number("task_restart_backoff_max_ms", &Config::task_restart_backoff_max, kInterval),
       choice("on_task_failure", kTaskPolicies, field_of<&Config::on_task_failure>),
       choice("on_unknown_value", kValuePolicies, field_of<&Config::on_unknown_value>),
+      choice("on_lost_records", kLostPolicies, field_of<&Config::on_lost_records>),
       number("handler_timeout_ms", &Config::handler_timeout, kTimeout),
       number("startup_timeout_ms", &Config::startup_timeout, kTimeout),
       number("shutdown_timeout_ms", &Config::shutdown_timeout, kTimeout),

@@ -65,7 +65,8 @@ class Restore {
     if (auto status = find_sources(); !status.ok()) return status;
     if (auto status = find_ends(); !status.ok()) return status;
     carry_ends();
-    return {};
+    // Last: the ends are those of the commit, wherever the inputs go on.
+    return pass_over_lost();
   }
 
   Status find_ends() {
@@ -227,6 +228,33 @@ class Restore {
         next = settings_.reset == OffsetReset::kEarliest ? ends->start : ends->end;
       }
       start_.point.sources[input.topic] = *next;
+    }
+    return {};
+  }
+
+  // Brokers delete by age and on demand, whether a record was processed or not.
+  Status pass_over_lost() {
+    for (const auto& input : plan_.inputs) {
+      std::int64_t& next = start_.point.sources.at(input.topic);
+      const auto ends = reader_.ends_now(input);
+      if (!ends) return ends.error();
+      if (next > ends->end) {
+        return Status::unavailable("input " + to_string(input) + " ends at offset " +
+                                   std::to_string(ends->end) + ", but the last commit is at " +
+                                   std::to_string(next) +
+                                   ": it was truncated or made anew; reset the application");
+      }
+      if (next >= ends->start) continue;
+      if (!settings_.skip_lost_records) {
+        return Status::invalid_argument(
+            "input " + to_string(input) + " begins at offset " + std::to_string(ends->start) +
+            ", but the last commit is at " + std::to_string(next) +
+            ": what lies between was deleted before it was processed (retention, or "
+            "DeleteRecords); set on_lost_records = skip to go on without it, or reset the "
+            "application");
+      }
+      start_.lost.push_back({input, next, ends->start});
+      next = ends->start;
     }
     return {};
   }

@@ -83,6 +83,8 @@ struct RestoreSettings {
   std::map<std::string, std::chrono::milliseconds> min_compaction_lags;
   /// Go on with what the log shows then.
   bool accept_unknown_values = false;
+  /// Go on at the first record that is there where an input has lost the next ones.
+  bool skip_lost_records = false;
   /// Changelogs are written in transactions, whose markers take offsets of their own.
   bool transactional = false;
   /// Changes collected before they are sorted and written to the engine.
@@ -108,18 +110,27 @@ struct StoreStart {
   bool moves_from_source = false;
 };
 
+/// Records of an input that were deleted before they were processed: from the offset that the last
+/// commit is at to the first that is there.
+struct LostRecords {
+  TopicPartition input;
+  std::int64_t from = 0;
+  std::int64_t to = 0;  ///< Exclusive.
+};
+
 /// Where a task starts: its commit point, and its engines at the committed ends.
 struct TaskStart {
   CommitPoint point;
   std::vector<StoreStart> stores;  ///< In the order of the plan.
+  std::vector<LostRecords> lost;   ///< Passed over, as the settings allow.
 };
 
 /// Finds the task's commit point, brings its engines to the committed ends and reads what lies
 /// beyond.
 ///
-/// invalid_argument: a person must decide (committed offsets or values lost, a store the commit
-/// point does not know, or knows under another changelog); corruption: the log is shorter than the
-/// commit point says; unavailable: the broker did not answer; cancelled.
+/// invalid_argument: a person must decide (committed offsets, values or input lost, a store the
+/// commit point does not know, or knows under another changelog); corruption: the log is shorter
+/// than the commit point says; unavailable: the broker did not answer; cancelled.
 Result<TaskStart> restore_task(const TaskPlan& plan, TaskEngines& engines,
                                const std::vector<CommittedOffset>& committed,
                                ChangelogReader& reader, const Clock& clock,

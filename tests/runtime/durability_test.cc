@@ -367,6 +367,46 @@ BOOST_AUTO_TEST_CASE(a_log_shorter_than_the_commit_point_is_corruption) {
   BOOST_TEST(status.message().find("app-counts-changelog-0") != std::string::npos);
 }
 
+// F13: three records are committed, five were written, and the broker has the last one only.
+BOOST_AUTO_TEST_CASE(
+    input_that_was_deleted_before_it_was_processed_is_passed_over_only_if_allowed) {
+  Counted task;
+  for (const char* key : {"lost", "a"}) task.append("words", key, "x");
+  task.log.delete_before({"words", 0}, 4);
+  task.crash(true);
+  const auto refused = task.start();
+  BOOST_CHECK(refused.code() == Code::kInvalidArgument);
+  BOOST_TEST(refused.message().starts_with(
+                 "input words-0 begins at offset 4, but the last commit is at 3: "),
+             refused.message());
+
+  task.restore_settings.skip_lost_records = true;
+  task.restart();
+  BOOST_REQUIRE(task.begun.lost.size() == 1U);
+  BOOST_TEST(task.begun.lost[0].from == 3);
+  BOOST_TEST(task.begun.lost[0].to == 4);
+  task.step();
+  BOOST_TEST(task.count("a") == 3);
+  BOOST_TEST(task.count("b") == 1);
+  BOOST_TEST(task.count("lost") == 0);
+  task.restart(false);
+  BOOST_TEST(task.begun.lost.empty());
+  BOOST_TEST(task.count("a") == 3);
+}
+
+// F12: a topic that has lost its end, whatever is allowed.
+BOOST_AUTO_TEST_CASE(input_that_ends_before_the_last_commit_is_never_passed_over) {
+  Counted task;
+  task.log.truncate({"words", 0}, 2);
+  task.crash(true);
+  task.restore_settings.skip_lost_records = true;
+  const auto status = task.start();
+  BOOST_CHECK(status.code() == Code::kUnavailable);
+  BOOST_TEST(
+      status.message().starts_with("input words-0 ends at offset 2, but the last commit is at 3: "),
+      status.message());
+}
+
 // B8
 BOOST_AUTO_TEST_CASE(an_engine_that_is_behind_and_old_has_missed_deletions) {
   for (const bool behind : {true, false}) {
@@ -412,6 +452,7 @@ BOOST_AUTO_TEST_CASE(a_store_that_fails_in_a_batch_fails_the_task_even_under_the
     return;
   }
   BOOST_CHECK(!done && done.error().code() == Code::kUnavailable);
+  BOOST_TEST(done.error().message().find("disk gone") != std::string::npos);
   BOOST_TEST(task.source() == 3);
   task.disk->probe->fail_reads.reset();
   task.restart();

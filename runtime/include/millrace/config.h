@@ -37,6 +37,13 @@ enum class UnknownValuePolicy : std::uint8_t {
   kAccept,  ///< What the changelog shows is taken, which may be an older value or none; counted.
 };
 
+/// What becomes of an input whose next records brokers have deleted (retention, DeleteRecords)
+/// before they were processed.
+enum class LostRecordsPolicy : std::uint8_t {
+  kFail,  ///< The task fails: a person must decide.
+  kSkip,  ///< The input goes on with the first record that is there; logged and counted.
+};
+
 enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarn, kError, kOff };
 
 /// The names used in settings: "at_least_once", "earliest", "skip", "info", ...
@@ -45,6 +52,7 @@ enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarn, kError, kOff 
 [[nodiscard]] std::string_view to_string(ErrorPolicy policy);
 [[nodiscard]] std::string_view to_string(TaskFailurePolicy policy);
 [[nodiscard]] std::string_view to_string(UnknownValuePolicy policy);
+[[nodiscard]] std::string_view to_string(LostRecordsPolicy policy);
 [[nodiscard]] std::string_view to_string(LogLevel level);
 
 /// Where log lines go.
@@ -140,6 +148,7 @@ struct Config {
   std::chrono::milliseconds task_restart_backoff_max = std::chrono::seconds{30};
   TaskFailurePolicy on_task_failure = TaskFailurePolicy::kStop;
   UnknownValuePolicy on_unknown_value = UnknownValuePolicy::kFail;
+  LostRecordsPolicy on_lost_records = LostRecordsPolicy::kFail;
   /// A record that is processed for longer is named in the log, and the process is not alive
   /// (`/livez`) until it is done; up to 24 h. 0: nobody looks.
   std::chrono::milliseconds handler_timeout = std::chrono::minutes{5};
