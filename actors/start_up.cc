@@ -112,7 +112,9 @@ class ClusterCheck {
     std::vector<TopicSpec> missing;
     for (const auto& [topic, sources] :
          dead_letter_topics(*app_.graph, error_rules(config), config.application_id)) {
-      TopicSpec wanted{topic, 1, config.replication_factor, dead_letter_configs()};
+      const auto bytes_max = number_property(config, ClientRole::kProducer, "message.max.bytes");
+      TopicSpec wanted{topic, 1, config.replication_factor,
+                       dead_letter_configs(static_cast<std::size_t>(bytes_max))};
       for (const auto& source : sources) {
         wanted.partitions = std::max(wanted.partitions, partitions_of(source, [] {}));
       }

@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::size_t kTopicNameMax = 249;
 constexpr std::size_t kMessageBytesMax = 4096;
+constexpr std::size_t kBrokerBytesMax = 1'048'588;  // max.message.bytes, where nobody has set it.
+constexpr std::size_t kBatchOverheadMax = 1024;
 
 // librdkafka's: 36 for a record of format 2, and two numbers of at most 10 bytes for a header.
 constexpr std::size_t kRecordOverheadMax = 64;
@@ -51,8 +53,13 @@ std::map<std::string, std::vector<std::string>> dead_letter_topics(
   return topics;
 }
 
-std::map<std::string, std::string> dead_letter_configs() {
-  return {{"cleanup.policy", "delete"}, {"message.timestamp.type", "LogAppendTime"}};
+std::map<std::string, std::string> dead_letter_configs(std::size_t message_bytes_max) {
+  std::map<std::string, std::string> configs{{"cleanup.policy", "delete"},
+                                             {"message.timestamp.type", "LogAppendTime"}};
+  // Brokers count what is around a record, too.
+  if (message_bytes_max > kBrokerBytesMax - kBatchOverheadMax)
+    configs["max.message.bytes"] = std::to_string(message_bytes_max + kBatchOverheadMax);
+  return configs;
 }
 
 std::size_t record_bytes(std::optional<std::string_view> key, std::optional<std::string_view> value,

@@ -23,7 +23,7 @@ namespace millrace {
 
 /// With what a dead-letter topic is created. Its records keep the time of those they are copies of;
 /// how long they are kept counts from when they were written.
-[[nodiscard]] std::map<std::string, std::string> dead_letter_configs();
+[[nodiscard]] std::map<std::string, std::string> dead_letter_configs(std::size_t message_bytes_max);
 
 /// At most so many bytes does librdkafka count for a record when it compares with
 /// `message.max.bytes`.

@@ -108,7 +108,8 @@ Result<bool> Task::process_record(Input& input, const RawRecord& record) {
       return failed(input, record, *failure);
     }
   } catch (const StoreFailure& failure) {
-    return failure.status();
+    return Status{failure.status().code(),
+                  "record " + to_string(origin_) + ": " + failure.status().message()};
   } catch (const SinkFailure& failure) {
     return failure.status();
   }
@@ -158,8 +159,7 @@ std::optional<Task::Failure> Task::too_large() const {
   for (const auto& output : held_) {
     const std::size_t bytes = record_bytes(output.key, output.value, output.headers);
     if (bytes <= settings_.message_bytes_max) continue;
-    return Failure{ErrorKind::kProduce,
-                   {},
+    return Failure{ErrorKind::kProduce, outputs_[output.sink].operators,
                    "its output to " + outputs_[output.sink].topic + " has " +
                        std::to_string(bytes) + " bytes, larger than kafka.message.max.bytes = " +
                        std::to_string(settings_.message_bytes_max) + " allows"};

@@ -208,6 +208,7 @@ class Task final : public TaskContext {
     std::string topic;
     Sink::Topic target;
     metrics::Counter* produced;
+    std::string operators = {};  // What writes to it, separated by commas; of dead letters nothing.
   };
   // An output held until its record is done, because the record may yet be skipped.
   struct HeldOutput {

@@ -69,7 +69,16 @@ Status Task::build() {
     stores_[i].changelog = changelog->id;
   }
   for (const auto& topic : plan_.subtopology().sink_topics) {
-    if (auto output = add_output(topic); !output) return output.error();
+    const auto output = add_output(topic);
+    if (!output) return output.error();
+    auto& names = outputs_[*output].operators;
+    for (const NodeIndex node : plan_.subtopology().nodes) {
+      const Node& spec = graph.nodes()[node];
+      const bool writes = spec.kind == NodeKind::kSink
+                              ? spec.topic == topic
+                              : std::ranges::count(spec.reaction_topics, topic) > 0;
+      if (writes) names += (names.empty() ? "" : ", ") + spec.name;
+    }
   }
   const auto sink_index = [this](const std::string& topic) {
     const auto found = std::find_if(outputs_.begin(), outputs_.end(),

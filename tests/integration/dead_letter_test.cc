@@ -41,8 +41,8 @@ Topology sums(const CountJob& job, std::shared_ptr<std::atomic<int>> failures_of
 
 BOOST_AUTO_TEST_SUITE(dead_letters)
 
-// KS-21
-BOOST_AUTO_TEST_CASE(every_kind_of_bad_record_is_given_up_by_policy_and_the_partition_goes_on) {
+// KS-21: every kind of bad record is given up by policy, and the partition goes on.
+void give_up_bad_records(Guarantee guarantee) {
   for (const auto policy : {ErrorPolicy::kSkip, ErrorPolicy::kDeadLetter}) {
     CountJob job{2};
     const std::string topic = job.application + "-dead-letter";
@@ -56,13 +56,15 @@ BOOST_AUTO_TEST_CASE(every_kind_of_bad_record_is_given_up_by_policy_and_the_part
     const auto failures_of_5 = std::make_shared<std::atomic<int>>(2);
     LogLines log;
     auto config = count_config(job, "one", log);
+    config.guarantee = guarantee;
     config.error_retries = 2;
     config.error_retry_backoff = 10ms;
     App app{sums(job, failures_of_5,
                  {.on_decode_error = policy, .on_error = policy, .on_produce_error = policy}),
             config};
     app.start();
-    BOOST_REQUIRE_MESSAGE(job.wait_until_processed(), log.text());
+    const bool processed = job.wait_until_processed();
+    BOOST_TEST_REQUIRE(processed, log.text());
     BOOST_TEST(difference({{"a", 12}}, stored_counts(app)) == "");
     const std::string metrics = app.metrics_text();
     BOOST_TEST(metric(metrics, "millrace_records_dropped_total").value_or(0) == 3);
@@ -80,6 +82,8 @@ BOOST_AUTO_TEST_CASE(every_kind_of_bad_record_is_given_up_by_policy_and_the_part
     const auto letters = job.kafka.read_all(topic);
     BOOST_REQUIRE(letters.size() == 3U);
     const std::vector<std::string> values{undecodable, big_endian(3), big_endian(4)};
+    const std::vector<std::string> operators{
+        "KSTREAM-SOURCE-0000000000", "KSTREAM-REDUCE-0000000001", "KSTREAM-REDUCE-0000000001"};
     for (std::size_t i = 0; i < letters.size(); ++i) {
       BOOST_TEST(letters[i].partition == 1);
       BOOST_TEST(*letters[i].key == "a");
@@ -90,10 +94,20 @@ BOOST_AUTO_TEST_CASE(every_kind_of_bad_record_is_given_up_by_policy_and_the_part
       BOOST_TEST(why["__streams.errors.offset"] == std::to_string(i + 1));
       BOOST_TEST(why["millrace.error.timestamp"] == std::to_string((i + 2) * 1000));
       BOOST_TEST(why["millrace.error.attempts"] == (i == 1 ? "3" : "1"));
+      BOOST_TEST(why["millrace.error.operator"] == operators[i]);
       BOOST_TEST(why["trace"] == (i == 0 ? "abc" : ""));
     }
     job.kafka.delete_topics({topic});
   }
+}
+
+BOOST_AUTO_TEST_CASE(bad_records_are_given_up_by_policy_and_the_partition_goes_on) {
+  give_up_bad_records(Guarantee::kAtLeastOnce);
+}
+
+// The letters are in the transaction of their records' offsets.
+BOOST_AUTO_TEST_CASE(bad_records_are_given_up_by_policy_under_exactly_once_too) {
+  give_up_bad_records(Guarantee::kExactlyOnce);
 }
 
 BOOST_AUTO_TEST_CASE(a_missing_dead_letter_topic_is_an_error_with_the_line_that_creates_it) {
