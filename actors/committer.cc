@@ -159,8 +159,11 @@ void Committer::on_prepared(TaskRef task, const Prepared& prepared) {
 
 // The commit is durable; without a point there was nothing to commit.
 void Committer::kept(Member& member, const CommitPoint* point) {
-  ++member.commits;
-  if (point != nullptr) state.commits->add();
+  if (point != nullptr) {
+    state.commits->add();
+    if (!member.began_at) member.began_at = point->sources;
+    member.progressed = member.progressed || point->sources != *member.began_at;
+  }
   if (point != nullptr || state.app->transactional()) {
     send(member.info.handle, committed_atom::value,
          point != nullptr ? std::make_shared<const CommitPoint>(*point) : nullptr);
@@ -379,8 +382,9 @@ void Committer::failed(TaskRef task, const Status& status) {
   if (find(task) == nullptr) return;
   if (state.app->transactional()) return break_off(status, task);
   state.failures->add();
+  const bool progressed = find(task)->progressed;
   drop(task);
-  send(state.supervisor, failed_atom::value, TaskFailure{task, status});
+  send(state.supervisor, failed_atom::value, TaskFailure{task, status, progressed});
 }
 
 // Gives up all that is on its way: the tasks that write begin again from their commit points, after
@@ -399,10 +403,9 @@ void Committer::break_off(const Status& why, std::optional<TaskRef> culprit) {
   std::vector<TaskFailure> writers;
   for (const auto& [id, member] : state.members) {
     if (commits_now(member)) state.failures->add();
-    // Its first commit is that of its start.
     if (!member.writes) continue;
     const bool blameless = culprit && *culprit != member.info.task;
-    writers.push_back({member.info.task, cause, member.commits > 1, true, blameless});
+    writers.push_back({member.info.task, cause, member.progressed, true, blameless});
   }
   for (const auto& writer : writers) drop(writer.task);
   send(state.supervisor, broken_atom::value, writers);

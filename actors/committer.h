@@ -34,10 +34,11 @@ struct CommitterState {
   struct Member {
     CommitMember info;
     Phase phase = Phase::kIdle;
-    bool again = false;       // A commit is wanted as soon as the present one is done.
-    bool writes = false;      // It was asked for changes: something of it may be on its way.
-    bool flushed = false;     // All of it is committed, and it is to be closed.
-    std::size_t commits = 0;  // Since it came, those without anything of its own too.
+    bool again = false;    // A commit is wanted as soon as the present one is done.
+    bool writes = false;   // It was asked for changes: something of it may be on its way.
+    bool flushed = false;  // All of it is committed, and it is to be closed.
+    std::optional<std::map<std::string, std::int64_t>> began_at;  // Its inputs' first offsets.
+    bool progressed = false;                                      // It has committed others since.
     std::shared_ptr<const PreparedCommit> prepared;
     std::chrono::nanoseconds began{};
   };

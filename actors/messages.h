@@ -121,7 +121,7 @@ using LogEnds = std::shared_ptr<const std::vector<std::int64_t>>;
 struct TaskFailure {
   TaskRef task;
   Status status;
-  bool progressed = false;  ///< The attempt had committed records of its own.
+  bool progressed = false;  ///< The attempt had committed that its inputs went on.
   bool sound = false;       ///< What it has committed may be kept: the cause lies elsewhere.
   bool blameless = false;   ///< It begins again because another task has failed.
 };

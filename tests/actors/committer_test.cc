@@ -101,16 +101,23 @@ Config exactly_once() {
   return config;
 }
 
+Config at_least_once() {
+  auto config = exactly_once();
+  config.guarantee = Guarantee::kAtLeastOnce;
+  return config;
+}
+
 // A Committer among fakes.
 struct CommitterAmongFakes {
-  CommitterAmongFakes() {
+  explicit CommitterAmongFakes(Config config = exactly_once())
+      : app(std::make_shared<AppContext>(std::move(config), nullptr)) {
     app->producer = std::move(*Producer::create(app->config, {}, "bank-1"));
     const auto supervisor = system.spawn(
         testing::fake_supervisor,
         testing::OnBroken{[this](const std::vector<TaskFailure>& writers) {
           for (const auto& writer : writers) {
-            events.add(to_string(writer.task.id) +
-                       (writer.blameless ? " blameless: " : " blamed: ") + writer.status.message());
+            events.add(to_string(writer.task.id) + (writer.blameless ? " blameless" : " blamed") +
+                       (writer.progressed ? ", had progressed: " : ": ") + writer.status.message());
           }
         }});
     committer = system.spawn<Committer, caf::detached>(app, supervisor,
@@ -131,11 +138,15 @@ struct CommitterAmongFakes {
   void expect(const std::string& event) { BOOST_TEST_REQUIRE(events.next() == event); }
 
   Events events;
-  const std::shared_ptr<AppContext> app = std::make_shared<AppContext>(exactly_once(), nullptr);
+  const std::shared_ptr<AppContext> app;
   caf::actor_system_config settings;
   caf::actor_system system{settings};
   caf::scoped_actor self{system};
   CommitterHandle committer;
+};
+
+struct AtLeastOnceCommitter : CommitterAmongFakes {
+  AtLeastOnceCommitter() : CommitterAmongFakes(at_least_once()) {}
 };
 
 BOOST_FIXTURE_TEST_SUITE(committer, CommitterAmongFakes)
@@ -257,11 +268,56 @@ BOOST_AUTO_TEST_CASE(where_no_task_has_a_cause_of_its_own_all_are_to_blame) {
   expect("0_1 blamed: the transaction has failed");
 }
 
+// A limit of attempts without progress must not be held off by commits of nothing.
+BOOST_AUTO_TEST_CASE(rounds_without_changes_are_no_progress) {
+  Writer writer;
+  const TaskId id{0, 0};
+  const auto task = join(id);
+  for (int i = 0; i < 3; ++i) {
+    expect("0_0 prepares");
+    self->send(task, answer_atom::value, Prepared{});
+    expect("0_0 is committed");
+    self->send(committer, commit_atom::value, id);
+  }
+  expect("0_0 prepares");
+  const auto nothing = writer.nothing();
+  self->send(task, answer_atom::value,
+             prepared(id, nothing, nothing, Status::cancelled("the transaction has failed")));
+  expect("0_0 blamed: the transaction has failed");
+}
+
 // Another broker may report what was dropped before the one that refused reports why.
 BOOST_AUTO_TEST_CASE(a_tracker_prefers_the_cause_to_what_followed_from_it) {
   Writer writer;
   const auto acks = writer.dropped();
   BOOST_TEST((writer.refused(acks)->status().code() == Code::kInvalidArgument));
+}
+
+// KS-21: failures far apart are not failures in a row.
+BOOST_FIXTURE_TEST_CASE(a_task_whose_commit_fails_after_others_has_progressed,
+                        AtLeastOnceCommitter) {
+  Writer writer;
+  const TaskId id{0, 0};
+  const auto nothing = writer.nothing();
+  const auto at = [&](std::int64_t offset, const Status& refusal) {
+    auto share = prepared(id, nothing, nothing, refusal);
+    auto commit = std::make_shared<PreparedCommit>(*share.commit);
+    commit->inputs = {{"orders", 0}};
+    commit->point.sources["orders"] = offset;
+    return Prepared{std::move(commit), false};
+  };
+  for (const std::int64_t last : {5, 6}) {
+    const auto task = join(id);
+    for (std::int64_t offset = 5; offset <= last; ++offset) {
+      expect("0_0 prepares");
+      self->send(task, answer_atom::value, at(offset, {}));
+      expect("0_0 is committed");
+      self->send(committer, commit_atom::value, id);
+    }
+    expect("0_0 prepares");
+    self->send(task, answer_atom::value, at(last + 1, Status::unavailable("not delivered")));
+    expect(last == 5 ? "0_0 blamed: not delivered" : "0_0 blamed, had progressed: not delivered");
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -18,7 +18,7 @@ inline SupervisorHandle::behavior_type fake_supervisor(SupervisorHandle::pointer
       [](assigned_atom, const AssignmentChange&) {},
       [](revoked_atom, const AssignmentChange&) {},
       [](running_atom, TaskRef) {},
-      [](failed_atom, const TaskFailure&) {},
+      [on_broken](failed_atom, const TaskFailure& failure) { on_broken({failure}); },
       [on_broken](broken_atom, const std::vector<TaskFailure>& writers) { on_broken(writers); },
       [](start_atom, TaskRef) {},
       [](fatal_atom, const Status&) {},
