@@ -106,6 +106,7 @@ struct RestoreRequest {
   std::shared_ptr<RestoreOrder> order;
 };
 using RestoreRequestPtr = std::shared_ptr<const RestoreRequest>;
+  std::string damage;  ///< What its engines were found to be damaged by; empty if they are sound.
 /// Either the task or why not.
 struct RestoreAnswer {
   RestoredTaskPtr task;
@@ -131,6 +132,7 @@ using TaskHandle = caf::typed_actor<
     caf::replies_to<prepare_atom>::with<Prepared>,
     // Exactly-once: null if the transaction was committed without anything of this task.
     caf::reacts_to<committed_atom, std::shared_ptr<const CommitPoint>>, caf::reacts_to<drain_atom>,
+  bool damaged = false;     ///< What its engines hold cannot be read: they have to be rebuilt.
     // By store in the order of the plan; true: before the end. Answers whether the task may go on.
     caf::replies_to<check_atom, LogEnds, bool>::with<bool>,
     caf::replies_to<close_atom, bool>::with<bool>,  // true: checkpoint what is committed.

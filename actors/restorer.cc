@@ -149,7 +149,7 @@ Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
   const auto reader = this->reader(request.order);
   if (!reader) return reader.error();
   const auto began = state.app->clock.elapsed();
-  auto engines = open_engines(request.plan);
+  auto engines = open_engines(request.plan, request.damage);
   if (!engines) return engines.error();
 
   RestoreSettings settings;
@@ -183,9 +183,8 @@ Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
       RestoredTask{request.plan, *std::move(engines), *std::move(start)});
 }
 
-Result<TaskEngines> Restorer::open_engines(const TaskPlan& plan) {
+Result<TaskEngines> Restorer::open_engines(const TaskPlan& plan, std::string rebuilt) {
   AppContext& app = *state.app;
-  std::string rebuilt;
   auto engines = TaskEngines::open(
       plan, app.engine,
       [&app](TaskId id, std::string_view engine) {

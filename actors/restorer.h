@@ -41,7 +41,7 @@ class Restorer final : public RestorerHandle::stateful_base<RestorerState> {
   Result<ChangelogConsumer*> reader(std::shared_ptr<const RestoreOrder> order);
   LogEnds ends(const Changelogs& changelogs);
   Result<RestoredTaskPtr> restore(const RestoreRequest& request);
-  Result<TaskEngines> open_engines(const TaskPlan& plan);
+  Result<TaskEngines> open_engines(const TaskPlan& plan, std::string rebuilt);
   void report(const TaskPlan& plan, const TaskStart& start, std::chrono::nanoseconds took);
 };
 

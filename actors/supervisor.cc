@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <caf/send.hpp>
 #include <thread>
+#include <utility>
 
 #include "actors/committer.h"
 #include "actors/handlers.h"
@@ -330,8 +331,9 @@ void Supervisor::restore(TaskRef ref, const TaskPlan& plan, const OffsetsAnswer&
   }
   entry->phase = Phase::kRestoring;
   auto what = std::make_shared<const RestoreRequest>(
-      RestoreRequest{plan, *offsets.committed, entry->order});
-  auto& restorer = idlest_restorer();
+      RestoreRequest{plan, *offsets.committed, entry->order, std::exchange(entry->damage, {})});
+  auto& restorer = is_short ? quick_restorer() : idlest_restorer();
+  const std::size_t cold = is_short ? 0 : 1;
   ++restorer.tasks;
   request(restorer.actor, kPatience, restore_atom::value, RestoreRequestPtr{std::move(what)})
       .then(
@@ -346,6 +348,7 @@ void Supervisor::restore(TaskRef ref, const TaskPlan& plan, const OffsetsAnswer&
 }
 
 void Supervisor::on_restored(TaskRef ref, const RestoreAnswer& answer) {
+  const bool is_short = entry->warm && entry->damage.empty() && keeps_all(plan);
   Entry* entry = find(ref);
   if (entry == nullptr) return;
   if (entry->phase == Phase::kClosing) {
@@ -393,10 +396,11 @@ void Supervisor::on_failed(const TaskFailure& failure) {
     state.app->log.info("task " + id +
                         " begins again from its last commit: " + failure.status.message());
     entry->restart = true;
-  } else if (is_final(failure.status) || entry->failures > config.task_restart_limit) {
-    const std::string text =
-        "task " + id + " failed" +
-        (is_final(failure.status) ? ""
+  } else if ((is_final(failure.status) && !failure.damaged) ||
+             entry->failures > config.task_restart_limit) {
+    const std::string text = "task " + id + " failed" +
+                             (entry->failures <= config.task_restart_limit
+                                  ? ""
                                   : " " + std::to_string(entry->failures) + " times in a row") +
         ": " + failure.status.message();
     if (config.on_task_failure == TaskFailurePolicy::kStop || state.leaving)
@@ -427,6 +431,7 @@ void Supervisor::on_down(const caf::down_msg& down) {
   });
   if (found == state.tasks.end() || found->second.phase == Phase::kClosing) return;
   const TaskRef ref = found->second.ref;
+    if (failure.damaged) entry->damage = failure.status.message();
   found->second.handle.reset();
   state.app->directory.remove(ref.id);
   send(state.committer, leave_atom::value, ref);

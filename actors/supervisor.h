@@ -41,6 +41,7 @@ struct SupervisorState {
     std::size_t failures = 0;                 // In a row, without progress.
     std::optional<std::uint64_t> next_epoch;  // Assigned again while closing.
     bool restart = false;  // Closing because it failed: another attempt follows, ...
+    std::string damage;    // Why its engines are to be rebuilt by the next attempt.
     bool park = false;     // ... or none does.
   };
 

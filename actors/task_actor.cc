@@ -243,7 +243,7 @@ void TaskActor::on_committed(const CommitPoint* point) {
 
 bool TaskActor::on_check(const LogEnds& ends, bool last) {
   if (!state.started || state.failed) return !state.failed;
-  if (auto status = state.task->check_logs(*ends, last); !status.ok()) fail(status);
+  if (auto status = state.task->check_logs(*ends, last); !status.ok()) fail(status, Part::kLog);
   return !state.failed;
 }
 
@@ -283,7 +283,7 @@ void TaskActor::publish() {
 
 // The task is spent: the supervisor starts another from the commit point. Nothing uncommitted
 // survives.
-void TaskActor::fail(const Status& status) {
+void TaskActor::fail(const Status& status, Part part) {
   if (state.failed) return;
   state.failed = true;
   state.inputs.clear();
@@ -294,7 +294,9 @@ void TaskActor::fail(const Status& status) {
     state.refused = state.task->refused_commit(status);
     return send(state.committer, commit_atom::value, state.ref.id);
   }
-  send(state.supervisor, failed_atom::value, TaskFailure{state.ref, status, state.progressed});
+  TaskFailure failure{state.ref, status, state.progressed};
+  failure.damaged = part == Part::kEngine && status.code() == Code::kCorruption;
+  send(state.supervisor, failed_atom::value, failure);
 }
 
 }  // namespace millrace

@@ -62,7 +62,9 @@ class TaskActor final : public TaskHandle::stateful_base<TaskActorState> {
   Result<bool> pull(std::chrono::nanoseconds until);
   void note_progress(bool progressed);
   void publish();
-  void fail(const Status& status);
+  /// Where it failed: only what an engine finds corrupt in itself can be rebuilt.
+  enum class Part : std::uint8_t { kEngine, kLog };
+  void fail(const Status& status, Part part = Part::kEngine);
 };
 
 }  // namespace millrace

@@ -53,6 +53,7 @@ Result<TaskEngines> TaskEngines::open(const TaskPlan& plan,
     group->members.push_back(i);
   }
 
+  const bool known_damage = !rebuilt.empty();
   TaskEngines result;
   result.places_.resize(plan.stores.size());
   for (const auto& group : groups) {
@@ -67,6 +68,9 @@ Result<TaskEngines> TaskEngines::open(const TaskPlan& plan,
         options.store_settings[store.name()] = store.engine_settings();
     }
     if (group.factory->persistent()) {
+      if (known_damage) {
+        if (auto status = discard(plan.id, name); !status.ok()) return status;
+      }
       auto path = directory(plan.id, name);
       if (!path) return path.error();
       options.directory = *path;

@@ -33,7 +33,7 @@ class TaskEngines {
   using Discard = std::function<Status(TaskId, std::string_view engine_name)>;
 
   /// Opens what the plan's stores need. A damaged engine is discarded and opened empty; `rebuilt`
-  /// tells why, if any was.
+  /// tells why, if any was. If it says so already, all of them are known to be damaged.
   ///
   /// Precondition: `check_engines` is ok.
   static Result<TaskEngines> open(const TaskPlan& plan,

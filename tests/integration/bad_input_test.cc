@@ -233,6 +233,41 @@ BOOST_AUTO_TEST_CASE(a_damaged_state_directory_is_rebuilt_with_a_warning_and_cou
   }
 }
 
+// F17: damage in blocks that no start reads.
+BOOST_AUTO_TEST_CASE(damage_that_is_found_while_records_are_processed_is_rebuilt_at_once) {
+  CountJob job{2};
+  const Environment settings{{"MILLRACE_GROUP_INSTANCE_ID", "one"},
+                             {"MILLRACE_CHECKPOINT_INTERVAL_MS", "60000"},
+                             {"MILLRACE_TASK_RESTART_LIMIT", "1"}};
+  job.produce(60'000, 60'000);
+  auto process = job.start("one", settings);
+  BOOST_REQUIRE(job.wait_until_processed());
+  BOOST_TEST_REQUIRE(process->stop().value_or(-1) == 0, *process);
+  auto tables = files_of_engine(job.state_dir("one"), ".sst");
+  // Every start reads the small ones, which hold positions.
+  std::erase_if(tables, [](const fs::path& table) { return fs::file_size(table) < 100'000; });
+  BOOST_REQUIRE(!tables.empty());
+  for (const auto& table : tables) {
+    std::fstream bytes{table, std::ios::in | std::ios::out | std::ios::binary};
+    const auto end = static_cast<std::streamoff>(fs::file_size(table) / 3);
+    for (std::streamoff at = 100; at < end; at += 1000) {
+      bytes.seekg(at);
+      const char byte = static_cast<char>(bytes.get());
+      bytes.seekp(at);
+      bytes.put(static_cast<char>(~byte));
+    }
+  }
+  process = job.start("one", settings);
+  BOOST_TEST_REQUIRE(process->wait_for_log("-> RUNNING", seconds{60}), *process);
+  BOOST_TEST(!contains(process->log(), "rebuilt from the changelog"), *process);
+  job.produce(60'000, 60'000);
+  BOOST_TEST_REQUIRE(job.wait_until_processed(), *process);
+  BOOST_TEST(contains(process->log(), "damaged and is rebuilt from the changelog"), *process);
+  BOOST_TEST(process->stop().value_or(-1) == 0, *process);
+  BOOST_TEST(job.error_in_output() == "");
+  BOOST_TEST(job.error_in_changelog() == "");
+}
+
 // A small file system of its own.
 class SmallDisk {
  public:
