@@ -146,7 +146,8 @@ struct App::Impl {
       if (auto status = (*member)->subscribe(drivers); !status.ok()) throw StatusError(status);
       system =
           std::make_unique<ActorSystem>(context->config.threads, [&](caf::actor_system& actors) {
-            return actors.spawn<Supervisor>(context, *std::move(member));
+            // Detached: user functions that hang may have every scheduled thread.
+            return actors.spawn<Supervisor, caf::detached>(context, *std::move(member));
           });
       started = true;
       caf::anon_send(system->supervisor(), start_atom::value);

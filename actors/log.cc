@@ -4,6 +4,8 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <iostream>
+
 namespace millrace {
 namespace {
 
@@ -46,7 +48,12 @@ void Log::write(LogLevel level, std::string_view text) const {
     return;
   }
   const std::lock_guard lock{mutex_};
-  options_.sink(level, text);
+  // Actors and librdkafka's threads end by what is thrown here.
+  try {
+    options_.sink(level, text);
+  } catch (...) {
+    std::cerr << application_id_ << ": " << text << " (the log's sink threw)\n";
+  }
 }
 
 std::function<void(int, std::string_view, std::string_view)> Log::for_kafka() const {

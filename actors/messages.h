@@ -6,6 +6,7 @@
 #include <caf/typed_actor.hpp>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,6 +47,7 @@ using revoked_atom = caf::atom_constant<caf::atom("revoked")>;
 using running_atom = caf::atom_constant<caf::atom("running")>;
 using settled_atom = caf::atom_constant<caf::atom("settled")>;
 using ends_atom = caf::atom_constant<caf::atom("ends")>;
+using counts_atom = caf::atom_constant<caf::atom("counts")>;
 using check_atom = caf::atom_constant<caf::atom("check")>;
 using checked_atom = caf::atom_constant<caf::atom("checked")>;
 using remove_atom = caf::atom_constant<caf::atom("remove")>;
@@ -104,9 +106,9 @@ struct RestoreRequest {
   TaskPlan plan;
   std::vector<CommittedOffset> committed;
   std::shared_ptr<RestoreOrder> order;
+  std::string damage;  ///< What its engines were found to be damaged by; empty if they are sound.
 };
 using RestoreRequestPtr = std::shared_ptr<const RestoreRequest>;
-  std::string damage;  ///< What its engines were found to be damaged by; empty if they are sound.
 /// Either the task or why not.
 struct RestoreAnswer {
   RestoredTaskPtr task;
@@ -119,12 +121,18 @@ using Changelogs = std::shared_ptr<const std::vector<std::optional<TopicPartitio
 /// where the store writes none. Null: not known.
 using LogEnds = std::shared_ptr<const std::vector<std::int64_t>>;
 
+using TopicNames = std::shared_ptr<const std::vector<std::string>>;
+/// How many partitions topics have; those that no broker has told about are absent.
+using PartitionCounts = std::map<std::string, std::int32_t>;
+using PartitionCountsPtr = std::shared_ptr<const PartitionCounts>;
+
 struct TaskFailure {
   TaskRef task;
   Status status;
   bool progressed = false;  ///< The attempt had committed that its inputs went on.
   bool sound = false;       ///< What it has committed may be kept: the cause lies elsewhere.
   bool blameless = false;   ///< It begins again because another task has failed.
+  bool damaged = false;     ///< What its engines hold cannot be read: they have to be rebuilt.
 };
 
 using TaskHandle = caf::typed_actor<
@@ -132,7 +140,6 @@ using TaskHandle = caf::typed_actor<
     caf::replies_to<prepare_atom>::with<Prepared>,
     // Exactly-once: null if the transaction was committed without anything of this task.
     caf::reacts_to<committed_atom, std::shared_ptr<const CommitPoint>>, caf::reacts_to<drain_atom>,
-  bool damaged = false;     ///< What its engines hold cannot be read: they have to be rebuilt.
     // By store in the order of the plan; true: before the end. Answers whether the task may go on.
     caf::replies_to<check_atom, LogEnds, bool>::with<bool>,
     caf::replies_to<close_atom, bool>::with<bool>,  // true: checkpoint what is committed.
@@ -167,6 +174,7 @@ using MembershipHandle =
 using RestorerHandle =
     caf::typed_actor<caf::replies_to<restore_atom, RestoreRequestPtr>::with<RestoreAnswer>,
                      caf::replies_to<ends_atom, Changelogs>::with<LogEnds>,
+                     caf::replies_to<counts_atom, TopicNames>::with<PartitionCountsPtr>,
                      // Deletes a directory that nobody uses any more.
                      caf::reacts_to<remove_atom, std::string>, caf::reacts_to<stop_atom>>;
 
@@ -194,6 +202,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::RestoreRequestPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::RestoreAnswer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::Changelogs)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::LogEnds)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::TopicNames)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::PartitionCountsPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::TaskFailure)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<millrace::TaskFailure>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(millrace::QueryPtr)

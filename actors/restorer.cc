@@ -14,7 +14,8 @@ namespace {
 // A restore that takes long says in the log where it is, this often.
 constexpr std::chrono::seconds kLogInterval{10};
 
-constexpr std::chrono::milliseconds kEndsTimeout{1000};
+// Of a look, for each question: the next look comes soon enough.
+constexpr std::chrono::milliseconds kLookTimeout{1000};
 
 // Tells the status board, the metrics and the log how far a restore is, and when it will be done if
 // it goes on so.
@@ -88,10 +89,10 @@ Restorer::Restorer(caf::actor_config& config, std::shared_ptr<AppContext> app,
   state.unknown = &registry.counter("millrace_unknown_values_total",
                                     "Keys whose committed values a changelog may have lost, "
                                     "accepted as it shows them (setting on_unknown_value).");
-  install_handlers(this, state.app->log);
   state.lost = &registry.counter("millrace_lost_records_total",
                                  "Offsets of inputs that were deleted before they were processed, "
                                  "passed over (setting on_lost_records).");
+  install_handlers(this, state.app->log);
 }
 
 RestorerHandle::behavior_type Restorer::make_behavior() {
@@ -102,6 +103,7 @@ RestorerHandle::behavior_type Restorer::make_behavior() {
         return {*std::move(restored), {}};
       },
       [this](ends_atom, const Changelogs& changelogs) { return ends(changelogs); },
+      [this](counts_atom, const TopicNames& topics) { return counts(topics); },
       [this](remove_atom, const std::string& path) {
         std::error_code error;
         std::filesystem::remove_all(path, error);
@@ -124,7 +126,6 @@ Result<ChangelogConsumer*> Restorer::reader(std::shared_ptr<const RestoreOrder> 
   return state.reader.get();
 }
 
-// The next look comes soon enough: brokers that do not answer now are not waited for.
 LogEnds Restorer::ends(const Changelogs& changelogs) {
   std::vector<TopicPartition> asked;
   for (const auto& changelog : *changelogs) {
@@ -134,7 +135,7 @@ LogEnds Restorer::ends(const Changelogs& changelogs) {
   if (!asked.empty()) {
     const auto reader = this->reader(std::make_shared<const RestoreOrder>());
     if (!reader) return nullptr;
-    const auto found = (*reader)->ends_within(asked, kEndsTimeout);
+    const auto found = (*reader)->ends_within(asked, kLookTimeout);
     if (!found) return nullptr;
     auto next = found->begin();
     for (std::size_t i = 0; i < ends.size(); ++i) {
@@ -142,6 +143,20 @@ LogEnds Restorer::ends(const Changelogs& changelogs) {
     }
   }
   return std::make_shared<const std::vector<std::int64_t>>(std::move(ends));
+}
+
+PartitionCountsPtr Restorer::counts(const TopicNames& topics) {
+  auto counts = std::make_shared<PartitionCounts>();
+  if (!state.admin) {
+    auto admin = create_admin(state.app->config, state.app->log.for_kafka());
+    if (!admin) return counts;
+    state.admin = *std::move(admin);
+  }
+  for (const auto& topic : *topics) {
+    const auto count = state.admin->partition_count(topic, kLookTimeout);
+    if (count && *count) counts->emplace(topic, **count);
+  }
+  return counts;
 }
 
 Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
@@ -160,6 +175,7 @@ Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
   settings.transactional = state.app->transactional();
   settings.accept_unknown_values =
       state.app->config.on_unknown_value == UnknownValuePolicy::kAccept;
+  settings.skip_lost_records = state.app->config.on_lost_records == LostRecordsPolicy::kSkip;
   for (const auto& store : request.plan.stores) {
     const auto lag = state.app->min_compaction_lag.find(store.changelog.topic);
     if (lag != state.app->min_compaction_lag.end()) {
@@ -175,7 +191,6 @@ Result<RestoredTaskPtr> Restorer::restore(const RestoreRequest& request) {
   }
   Progress progress{*state.app, request.plan, *request.order};
   auto start = restore_task(request.plan, *engines, request.committed, **reader, state.app->clock,
-  settings.skip_lost_records = state.app->config.on_lost_records == LostRecordsPolicy::kSkip;
                             settings, progress);
   if (!start) return start.error();
   report(request.plan, *start, state.app->clock.elapsed() - began);
@@ -206,6 +221,14 @@ Result<TaskEngines> Restorer::open_engines(const TaskPlan& plan, std::string reb
 
 void Restorer::report(const TaskPlan& plan, const TaskStart& start, std::chrono::nanoseconds took) {
   const AppContext& app = *state.app;
+  for (const auto& lost : start.lost) {
+    app.log.warn("task " + to_string(plan.id) + ": input " + to_string(lost.input) +
+                 " goes on at offset " + std::to_string(lost.to) + ": " +
+                 std::to_string(lost.to - lost.from) + " offsets from " +
+                 std::to_string(lost.from) +
+                 " on were deleted before they were processed (on_lost_records = skip)");
+    state.lost->add(static_cast<std::uint64_t>(lost.to - lost.from));
+  }
   for (std::size_t i = 0; i < plan.stores.size(); ++i) {
     const auto& name = plan.graph->stores()[plan.stores[i].store].options.name();
     const StoreStart& store = start.stores[i];
@@ -220,14 +243,6 @@ void Restorer::report(const TaskPlan& plan, const TaskStart& start, std::chrono:
                    "processed without it since");
     }
     if (store.unknown_values > 0) {
-  for (const auto& lost : start.lost) {
-    app.log.warn("task " + to_string(plan.id) + ": input " + to_string(lost.input) +
-                 " goes on at offset " + std::to_string(lost.to) + ": " +
-                 std::to_string(lost.to - lost.from) + " offsets from " +
-                 std::to_string(lost.from) +
-                 " on were deleted before they were processed (on_lost_records = skip)");
-    state.lost->add(static_cast<std::uint64_t>(lost.to - lost.from));
-  }
       app.log.warn(
           "task " + to_string(plan.id) + ": store " + name + ": " +
           std::to_string(store.unknown_values) +

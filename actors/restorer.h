@@ -8,6 +8,7 @@
 
 #include "actors/app_context.h"
 #include "actors/messages.h"
+#include "runtime/kafka/admin.h"
 #include "runtime/kafka/changelog_consumer.h"
 
 namespace millrace {
@@ -17,15 +18,16 @@ struct RestorerState {
   static constexpr const char* name = "millrace.restorer";
   std::shared_ptr<AppContext> app;
   std::unique_ptr<ChangelogConsumer> reader;
+  std::unique_ptr<TopicAdmin> admin;
   std::shared_ptr<const RestoreOrder> order;  // Of the request in hand.
   std::size_t bytes_max = 0;
   std::random_device random;
   metrics::Counter* records = nullptr;
   metrics::Counter* rebuilt = nullptr;
   metrics::Counter* unknown = nullptr;
+  metrics::Counter* lost = nullptr;
 };
 
-  metrics::Counter* lost = nullptr;
 /// Opens the engines of tasks and brings them to their committed ends, one task after the other. An
 /// App has several.
 ///
@@ -40,6 +42,7 @@ class Restorer final : public RestorerHandle::stateful_base<RestorerState> {
  private:
   Result<ChangelogConsumer*> reader(std::shared_ptr<const RestoreOrder> order);
   LogEnds ends(const Changelogs& changelogs);
+  PartitionCountsPtr counts(const TopicNames& topics);
   Result<RestoredTaskPtr> restore(const RestoreRequest& request);
   Result<TaskEngines> open_engines(const TaskPlan& plan, std::string rebuilt);
   void report(const TaskPlan& plan, const TaskStart& start, std::chrono::nanoseconds took);

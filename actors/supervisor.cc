@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "actors/committer.h"
+#include "actors/grown_inputs.h"
 #include "actors/handlers.h"
 #include "actors/membership.h"
 #include "actors/restorer.h"
@@ -18,6 +19,9 @@ namespace millrace {
 namespace {
 
 using Phase = SupervisorState::Phase;
+
+// Of the actors beside the tasks: without one of them nothing goes on.
+constexpr auto kOwnThread = caf::detached + caf::monitored;
 
 // The group waits for a revocation: what cannot be committed in this time is dropped and done again
 // by the next owner.
@@ -77,7 +81,10 @@ SupervisorHandle::behavior_type Supervisor::make_behavior() {
       },
       [this](settled_atom) { on_settled(); },
       [this](check_atom) {
-        if (!state.leaving) check_all();
+        if (!state.leaving) {
+          check_all();
+          count_partitions();
+        }
         delayed_send(this, check_interval(), check_atom::value);
       },
       [this](checked_atom) { on_stop({}); },
@@ -95,14 +102,17 @@ void Supervisor::on_start() {
   on_tick();
   delayed_send(this, check_interval(), check_atom::value);
   const SupervisorHandle self{this};
-  state.membership = spawn<Membership, caf::detached>(state.app, self, std::move(state.member));
-  state.committer = spawn<Committer, caf::detached>(state.app, self, state.membership);
+  state.membership = spawn<Membership, kOwnThread>(state.app, self, std::move(state.member));
+  state.committer = spawn<Committer, kOwnThread>(state.app, self, state.membership);
   const std::size_t asked = state.app->config.restore_threads;
   const std::size_t cores = std::max(1U, std::thread::hardware_concurrency());
   state.restorers.resize(asked > 0 ? asked : std::min(cores, kRestorersMax));
-  const std::size_t bytes_max = state.app->config.restore_bytes_max / state.restorers.size();
-  for (auto& restorer : state.restorers)
-    restorer.actor = spawn<Restorer, caf::detached>(state.app, bytes_max);
+  for (auto& restorer : state.restorers) restorer.actor = spawn_restorer();
+}
+
+RestorerHandle Supervisor::spawn_restorer() {
+  const std::size_t all = state.restorers.size() + 1;  // With the spare one.
+  return spawn<Restorer, kOwnThread>(state.app, state.app->config.restore_bytes_max / all);
 }
 
 // Removes state of tasks that are others' now. Whoever gets a task is in `tasks` before anything is
@@ -148,27 +158,14 @@ std::vector<TaskId> Supervisor::tasks_of(const std::vector<TopicPartition>& part
   return ids;
 }
 
-// Tasks and their changelogs are as many as the driver had partitions at the start.
+// Partitions of drivers that the start did not see: the group places what the brokers have.
 Status Supervisor::added(const std::vector<TopicPartition>& partitions) const {
-  for (const TaskId id : tasks_of(partitions)) {
-    const auto& part = state.app->subtopologies[static_cast<std::size_t>(id.subtopology)];
-    if (id.partition < part.tasks) continue;
-    std::int32_t count = 0;
-    for (const auto& partition : partitions) {
-      if (partition.topic == part.driver) count = std::max(count, partition.partition + 1);
-    }
-    const auto stores = plan(id).stores;
-    const bool logged = std::any_of(stores.begin(), stores.end(),
-                                    [](const auto& store) { return store.writes_changelog(); });
-    return Status::invalid_argument(
-        "source topic '" + part.driver + "' had " + std::to_string(part.tasks) +
-        " partitions when this application started, and has at least " + std::to_string(count) +
-        " now; " +
-        (logged ? "its records belong to state in changelogs, whose partition counts must be equal "
-                  "to its own: reset the application or recreate the topic"
-                : "restart the application, which reads the new ones too"));
+  PartitionCounts counts;
+  for (const auto& partition : partitions) {
+    auto& count = counts[partition.topic];
+    count = std::max(count, partition.partition + 1);
   }
-  return {};
+  return check_growth(*state.app, counts);
 }
 
 void Supervisor::on_assigned(const AssignmentChange& change) {
@@ -288,9 +285,29 @@ TaskPlan Supervisor::plan(TaskId id) const {
                    state.app->config.application_id, error_rules(state.app->config));
 }
 
+// Whether the task's engines keep what they hold when they are closed.
+bool Supervisor::keeps_all(const TaskPlan& plan) const {
+  return std::ranges::all_of(plan.stores, [&](const StorePlan& store) {
+    const auto& own = plan.graph->stores()[store.store].options.engine();
+    return own ? own->persistent() : state.app->engine->persistent();
+  });
+}
+
 Supervisor::RestorerEntry& Supervisor::idlest_restorer() {
   return *std::min_element(state.restorers.begin(), state.restorers.end(),
                            [](const auto& a, const auto& b) { return a.tasks < b.tasks; });
+}
+
+// Tasks that have run here a moment ago, and looks, do not wait for a restore that may take long.
+Supervisor::RestorerEntry& Supervisor::quick_restorer() {
+  RestorerEntry* quick = nullptr;
+  for (auto& restorer : state.restorers) {
+    if (restorer.cold == 0 && (quick == nullptr || restorer.tasks < quick->tasks))
+      quick = &restorer;
+  }
+  if (quick != nullptr) return *quick;
+  if (!state.spare_restorer.actor) state.spare_restorer.actor = spawn_restorer();
+  return state.spare_restorer;
 }
 
 // Reads the commit point, restores, and only then makes the actor: each step answers with the
@@ -330,25 +347,25 @@ void Supervisor::restore(TaskRef ref, const TaskPlan& plan, const OffsetsAnswer&
     return on_failed({ref, offsets.status});
   }
   entry->phase = Phase::kRestoring;
+  const bool is_short = entry->warm && entry->damage.empty() && keeps_all(plan);
   auto what = std::make_shared<const RestoreRequest>(
       RestoreRequest{plan, *offsets.committed, entry->order, std::exchange(entry->damage, {})});
   auto& restorer = is_short ? quick_restorer() : idlest_restorer();
   const std::size_t cold = is_short ? 0 : 1;
   ++restorer.tasks;
+  restorer.cold += cold;
+  const auto answered = [this, ref, &restorer, cold](const RestoreAnswer& answer) {
+    --restorer.tasks;
+    restorer.cold -= cold;
+    on_restored(ref, answer);
+  };
   request(restorer.actor, kPatience, restore_atom::value, RestoreRequestPtr{std::move(what)})
-      .then(
-          [this, ref, &restorer](const RestoreAnswer& answer) {
-            --restorer.tasks;
-            on_restored(ref, answer);
-          },
-          [this, ref, &restorer](const caf::error&) {
-            --restorer.tasks;
-            on_restored(ref, {nullptr, Status::internal("the restorer has ended")});
-          });
+      .then(answered, [answered](const caf::error&) {
+        answered({nullptr, Status::internal("the restorer has ended")});
+      });
 }
 
 void Supervisor::on_restored(TaskRef ref, const RestoreAnswer& answer) {
-  const bool is_short = entry->warm && entry->damage.empty() && keeps_all(plan);
   Entry* entry = find(ref);
   if (entry == nullptr) return;
   if (entry->phase == Phase::kClosing) {
@@ -369,7 +386,7 @@ void Supervisor::on_restored(TaskRef ref, const RestoreAnswer& answer) {
 void Supervisor::on_running(TaskRef ref) {
   Entry* entry = find(ref);
   if (entry == nullptr || entry->phase != Phase::kActive) return;
-  entry->running = true;
+  entry->running = entry->warm = true;
   state.app->directory.add(ref.id, *entry->handle);  // First: what is shown as running can be read.
   state.app->board.set_task_state(ref.id, TaskState::kRunning);
   show_state();
@@ -402,7 +419,7 @@ void Supervisor::on_failed(const TaskFailure& failure) {
                              (entry->failures <= config.task_restart_limit
                                   ? ""
                                   : " " + std::to_string(entry->failures) + " times in a row") +
-        ": " + failure.status.message();
+                             ": " + failure.status.message();
     if (config.on_task_failure == TaskFailurePolicy::kStop || state.leaving)
       return on_stop(Status{failure.status.code(), text});
     state.app->log.error(text +
@@ -414,6 +431,7 @@ void Supervisor::on_failed(const TaskFailure& failure) {
                         std::to_string(config.task_restart_limit) +
                         "): " + failure.status.message());
     entry->restart = true;
+    if (failure.damaged) entry->damage = failure.status.message();
   }
   if (!entry->handle) {
     entry->phase = Phase::kClosing;
@@ -423,15 +441,21 @@ void Supervisor::on_failed(const TaskFailure& failure) {
   show_state();
 }
 
-// A task actor has ended without being asked to: the log has what it has thrown. Its engines have
+// An actor has ended without being asked to: the log has what it has thrown. A task's engines have
 // gone with it.
 void Supervisor::on_down(const caf::down_msg& down) {
+  if (state.finishing) return;
+  const auto is_its = [&](const auto& actor) { return actor && actor.address() == down.source; };
+  if (is_its(state.membership) || is_its(state.committer) || is_its(state.spare_restorer.actor) ||
+      std::ranges::any_of(state.restorers, is_its, &RestorerEntry::actor)) {
+    return on_stop(Status::internal(
+        "an actor ended by what it has thrown, which the log says above; restart the process"));
+  }
   const auto found = std::ranges::find_if(state.tasks, [&](const auto& task) {
     return task.second.handle && task.second.handle->address() == down.source;
   });
   if (found == state.tasks.end() || found->second.phase == Phase::kClosing) return;
   const TaskRef ref = found->second.ref;
-    if (failure.damaged) entry->damage = failure.status.message();
   found->second.handle.reset();
   state.app->directory.remove(ref.id);
   send(state.committer, leave_atom::value, ref);
@@ -497,12 +521,14 @@ void Supervisor::close_actors(const std::vector<TaskRef>& tasks, bool checkpoint
                 state.app->log.warn("task " + to_string(ref.id) + " did not close in time");
                 state.unclosed.insert(ref.id);
                 // It may wake up and write: into the next transaction, or with a client that is
-                // no more.
-                if (state.app->transactional() || state.renewal_due || state.voiding) {
-                  on_stop(Status::internal("task " + to_string(ref.id) +
-                                           " hangs in user code or in its store, and the producer "
-                                           "that it writes with cannot be renewed; restart the "
-                                           "process"));
+                // no more. And nobody else can open its files.
+                const Entry* hung = find(ref);
+                const bool wanted = hung != nullptr && (hung->restart || hung->next_epoch);
+                if (state.app->transactional() || state.renewal_due || state.voiding || wanted) {
+                  on_stop(Status::internal(
+                      "task " + to_string(ref.id) +
+                      " hangs in user code or in its store: the producer that it writes with "
+                      "cannot be renewed, nor its store be opened again; restart the process"));
                 }
                 closed(ref);
               });
@@ -550,16 +576,6 @@ std::chrono::milliseconds Supervisor::check_interval() const {
   return std::max(lag / 4, kCheckIntervalMin);
 }
 
-// A restore may take longer than the time that a look is good for.
-RestorerHandle Supervisor::idle_restorer() {
-  const RestorerEntry& idlest = idlest_restorer();
-  if (idlest.tasks == 0) return idlest.actor;
-  if (!state.spare_restorer) {
-    state.spare_restorer = spawn<Restorer, caf::detached>(state.app, std::size_t{0});
-  }
-  return state.spare_restorer;
-}
-
 // Asks where the changelogs of all running tasks end, in one request, and tells each task; one look
 // at a time.
 void Supervisor::check_all() {
@@ -577,7 +593,7 @@ void Supervisor::check_all() {
   if (changelogs->empty()) return;
   tasks.emplace_back(TaskRef{}, changelogs->size());
   state.checking = 1;
-  request(idle_restorer(), kPatience, ends_atom::value, Changelogs{std::move(changelogs)})
+  request(quick_restorer().actor, kPatience, ends_atom::value, Changelogs{std::move(changelogs)})
       .then(
           [this, tasks](const LogEnds& ends) {
             for (std::size_t i = 0; ends != nullptr && i + 1 < tasks.size(); ++i) {
@@ -589,6 +605,27 @@ void Supervisor::check_all() {
             checked();
           },
           [this](const caf::error&) { checked(); });
+}
+
+// The group tells of partitions that drivers get, and of no others.
+void Supervisor::count_partitions() {
+  if (state.counting || state.stopping) return;
+  auto topics = std::make_shared<std::vector<std::string>>();
+  for (std::size_t s = 0; s < state.app->subtopologies.size(); ++s) {
+    for (const auto& topic : state.app->graph->subtopologies()[s].source_topics) {
+      if (topic != state.app->subtopologies[s].driver) topics->push_back(topic);
+    }
+  }
+  if (topics->empty()) return;
+  state.counting = true;
+  request(quick_restorer().actor, kPatience, counts_atom::value, TopicNames{std::move(topics)})
+      .then(
+          [this](const PartitionCountsPtr& counts) {
+            state.counting = false;
+            const auto status = check_growth(*state.app, *counts);
+            if (!status.ok() && !state.leaving) on_stop(status);
+          },
+          [this](const caf::error&) { state.counting = false; });
 }
 
 void Supervisor::tell(TaskRef ref, LogEnds ends) {
@@ -606,6 +643,7 @@ void Supervisor::tell(TaskRef ref, LogEnds ends) {
 
 void Supervisor::checked() {
   --state.checking;
+  if (state.leaving && state.checking == 0 && !state.last_look) look_last();
   leave_if_checked();
 }
 
@@ -620,14 +658,21 @@ void Supervisor::on_leave() {
     // What has made it fail may be such a record.
     if (entry.restart || entry.phase == Phase::kWaiting) state.unhealed.insert(id);
   }
-  check_all();
   delayed_send(this, kLastCheckMax, checked_atom::value);
+  if (state.checking == 0) look_last();
   leave_if_checked();
+}
+
+// Not before the look that is under way, if there is one, is over: what it asks of the tasks is not
+// what a last one does.
+void Supervisor::look_last() {
+  state.last_look = true;
+  check_all();
 }
 
 void Supervisor::leave_if_checked() {
   if (!state.leaving || state.stopping || !state.unhealed.empty()) return;
-  if (state.checking == 0) on_stop({});
+  if (state.last_look && state.checking == 0) on_stop({});
 }
 
 // The order of an orderly stop: no more records, commit, checkpoint, engines closed; leave the
@@ -651,14 +696,14 @@ void Supervisor::finish_if_closed() {
   state.finishing = true;
   const auto last = [this] {
     for (auto& restorer : state.restorers) send(restorer.actor, stop_atom::value);
-    if (state.spare_restorer) send(state.spare_restorer, stop_atom::value);
+    if (state.spare_restorer.actor) send(state.spare_restorer.actor, stop_atom::value);
     state.app->directory.clear();
     state.app->board.set_app_state(state.error.ok() ? AppState::kStopped : AppState::kError,
                                    state.error.message());
     state.membership = nullptr;
     state.committer = nullptr;
     state.restorers.clear();
-    state.spare_restorer = nullptr;
+    state.spare_restorer = {};
     quit();
   };
   const auto stop_committer = [this, last] {

@@ -38,10 +38,11 @@ struct SupervisorState {
     std::shared_ptr<RestoreOrder> order;  // While it is restored.
     std::optional<TaskHandle> handle;
     bool running = false;
+    bool warm = false;                        // It has run here.
     std::size_t failures = 0;                 // In a row, without progress.
     std::optional<std::uint64_t> next_epoch;  // Assigned again while closing.
-    bool restart = false;  // Closing because it failed: another attempt follows, ...
     std::string damage;    // Why its engines are to be rebuilt by the next attempt.
+    bool restart = false;  // Closing because it failed: another attempt follows, ...
     bool park = false;     // ... or none does.
   };
 
@@ -52,10 +53,11 @@ struct SupervisorState {
   CommitterHandle committer;
   struct RestorerEntry {
     RestorerHandle actor;
-    std::size_t tasks = 0;  // Asked for and not answered.
+    std::size_t tasks = 0;  // Asked for and not answered, ...
+    std::size_t cold = 0;   // ... and those among them that may take long.
   };
   std::vector<RestorerEntry> restorers;
-  RestorerHandle spare_restorer;  // For looks while all others restore; made when it is needed.
+  RestorerEntry spare_restorer;  // For what is short; made when all others have cold tasks.
   std::map<TaskId, Entry> tasks;
   std::uint64_t attempts = 0;
   std::set<TaskId> revoking;  // Tasks whose closing the group waits for.
@@ -66,7 +68,9 @@ struct SupervisorState {
   bool rebalancing = true;
   bool settling = false;      // Nothing was assigned yet; more may come.
   std::size_t checking = 0;   // Answers that a look at the changelogs waits for.
+  bool counting = false;      // Partitions of inputs are being counted.
   bool leaving = false;       // Asked to stop; changelogs are looked at once more.
+  bool last_look = false;     // That look has begun.
   std::set<TaskId> unhealed;  // Tasks that this has found something for, until they run again.
   bool stopping = false;
   bool finishing = false;  // All tasks are closed; the other actors are being stopped.
@@ -81,7 +85,7 @@ struct SupervisorState {
 /// The life of the app and of its tasks: creates, restarts and closes them, and answers the group
 /// when they are closed.
 ///
-/// Scheduled; never blocks.
+/// Detached, so that user functions that hang do not hold it up; never blocks.
 class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState> {
  public:
   using Base = SupervisorHandle::stateful_base<SupervisorState>;
@@ -104,14 +108,18 @@ class Supervisor final : public SupervisorHandle::stateful_base<SupervisorState>
 
   [[nodiscard]] std::chrono::milliseconds check_interval() const;
   void check_all();
+  void count_partitions();
   void tell(TaskRef ref, LogEnds ends);
   void checked();
   void on_leave();
+  void look_last();
   void leave_if_checked();
 
   [[nodiscard]] TaskPlan plan(TaskId id) const;
+  [[nodiscard]] bool keeps_all(const TaskPlan& plan) const;
+  RestorerHandle spawn_restorer();
   RestorerEntry& idlest_restorer();
-  RestorerHandle idle_restorer();
+  RestorerEntry& quick_restorer();
   void begin(Entry& entry);
   void restore(TaskRef ref, const TaskPlan& plan, const OffsetsAnswer& offsets);
   void on_restored(TaskRef ref, const RestoreAnswer& answer);

@@ -169,8 +169,29 @@ BOOST_AUTO_TEST_CASE(readers_in_many_threads_never_see_half_a_record) {
   BOOST_TEST_MESSAGE(reads << " reads during " << written << " records");
 }
 
-// KF-28
-BOOST_AUTO_TEST_CASE(each_member_serves_its_own_partitions_only) {
+// Says in `log` from which partition each record is, and counts.
+Topology telling_topology(const CountJob& job, LogLines& log) {
+  class Tell final : public Processor<std::string, std::string, std::string, std::int64_t> {
+   public:
+    explicit Tell(LogLines* log) : log_(log) {}
+    void process(const Record<std::string, std::string>& record, Context& context) override {
+      log_->add("processed task 0_" + std::to_string(context.partition()));
+      auto counts = context.store<std::string, std::int64_t>("counts");
+      counts.put(record.key(), counts.get(record.key()).value_or(0) + 1);
+    }
+
+   private:
+    LogLines* log_;
+  };
+  Topology topology;
+  topology.store<std::string, std::int64_t>("counts");
+  topology.stream(Topic<std::string, std::string>{job.input})
+      .process<Tell>(connects("counts"), {}, &log);
+  return topology;
+}
+
+// KF-28, KS-18: each restores what it is assigned and nothing else, and processes nothing before.
+BOOST_AUTO_TEST_CASE(each_member_restores_and_serves_its_own_partitions_only) {
   CountJob job{4};
   job.produce(2'000, 200);
   LogLines log;
@@ -178,7 +199,9 @@ BOOST_AUTO_TEST_CASE(each_member_serves_its_own_partitions_only) {
   first.start();
   BOOST_REQUIRE(job.wait_until_processed());
   BOOST_TEST(stored_counts(first).size() == 200U);
-  App second{count_topology(job), count_config(job, "second", log)};
+  LogLines seconds_log;
+  App second{telling_topology(job, seconds_log), count_config(job, "second", seconds_log)};
+  Traffic traffic{job, 1'000, 200};
   second.start();
   const auto counts_of = [](App& app) {
     try {
@@ -187,6 +210,12 @@ BOOST_AUTO_TEST_CASE(each_member_serves_its_own_partitions_only) {
       return Counts{};
     }
   };
+  BOOST_TEST_REQUIRE(
+      wait_until([&] { return occurrences(seconds_log.text(), "processed task ") > 0; },
+                 seconds{40}),
+      log.text());
+  traffic.stop();
+  BOOST_REQUIRE(job.wait_until_processed());
   Counts left;
   Counts right;
   BOOST_REQUIRE(wait_until(
@@ -204,6 +233,17 @@ BOOST_AUTO_TEST_CASE(each_member_serves_its_own_partitions_only) {
   }
   left.merge(right);
   BOOST_TEST(difference(job.expected, left) == "");
+  const std::string text = seconds_log.text();
+  std::size_t restored = 0;
+  for (int p = 0; p < 4; ++p) {
+    const std::string task = "task 0_" + std::to_string(p);
+    const auto synced = text.find(task + ": store counts restored");
+    restored += synced != std::string::npos ? 1 : 0;
+    if (const auto first_record = text.find("processed " + task); first_record != text.npos)
+      BOOST_TEST(synced < first_record, text);
+  }
+  BOOST_TEST(static_cast<double>(restored) ==
+             metric(second.metrics_text(), "millrace_tasks{state=\"RUNNING\"}").value_or(-1));
   second.stop();
   BOOST_TEST(wait_until([&] { return counts_of(first).size() == 200; }, seconds{40}));
   BOOST_TEST(difference(job.expected, stored_counts(first)) == "");

@@ -102,6 +102,31 @@ BOOST_AUTO_TEST_CASE(added_partitions_end_an_app_with_state_and_it_says_what_to_
   BOOST_TEST(job.error_in_changelog() == "");
 }
 
+// F13: the group places the partitions of the other input only.
+BOOST_AUTO_TEST_CASE(partitions_added_to_an_input_that_follows_another_end_the_app_by_name) {
+  CountJob job{2};
+  const std::string other = job.application + "-other";
+  job.kafka.create_topic(other, 1);
+  Topology topology;
+  topology.store<std::string, std::int64_t>("tally");
+  for (const auto& topic : {job.input, other})
+    topology.stream(Topic<std::string, std::string>{topic}).process<Tally>(connects("tally"));
+  LogLines log;
+  auto config = count_config(job, "one", log);
+  config.changelog_topic_configs = {{"min.compaction.lag.ms", "1000"}};  // Looks every 250 ms.
+  App app{topology, config};
+  app.start();
+  BOOST_REQUIRE(app.wait_for(AppState::kRunning, seconds{30}));
+  job.kafka.add_partitions(other, 2);
+  BOOST_TEST(!app.wait_for(AppState::kStopped, seconds{40}), log.text());
+  BOOST_TEST((app.state() == AppState::kError), log.text());
+  BOOST_TEST(app.error().starts_with(
+                 "source topic '" + other +
+                 "' had 1 partitions when this application started, and has at least 2 now; "),
+             app.error());
+  job.kafka.delete_topics({other, job.application + "-tally-changelog"});
+}
+
 // F13
 BOOST_AUTO_TEST_CASE(added_partitions_end_an_app_without_state_and_the_next_start_reads_them) {
   for (const auto guarantee : kGuarantees) {

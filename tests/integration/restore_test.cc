@@ -316,6 +316,23 @@ BOOST_AUTO_TEST_CASE(lost_offsets_with_a_changelog_that_holds_records_stop_the_a
   BOOST_TEST(!job.kafka.committed(job.application, job.input)[0].offset.has_value());
 }
 
+// As README's "Starting over" has it.
+BOOST_AUTO_TEST_CASE(an_application_without_group_changelogs_and_state_directory_starts_over) {
+  CountJob job{2};
+  LogLines log;
+  job.produce(100, 10);
+  for (int run = 0; run < 2; ++run) {
+    App app{count_topology(job), count_config(job, "one", log)};
+    app.start();
+    BOOST_REQUIRE(job.wait_until_processed());
+    BOOST_TEST(difference(job.expected, stored_counts(app)) == "");
+    app.stop();
+    BOOST_REQUIRE(job.kafka.admin().delete_group(job.application, seconds{30}).ok());
+    job.kafka.delete_topics({job.changelog});
+    job.wipe("one");
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace

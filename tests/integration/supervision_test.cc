@@ -184,6 +184,35 @@ BOOST_AUTO_TEST_CASE(a_function_that_hangs_is_found_by_the_watchdog_which_names_
   BOOST_TEST(difference({{"a", 10}}, stored_counts(app)) == "");
 }
 
+// Bounded revoke: what hangs may have every worker thread, and the group waits all the same.
+BOOST_AUTO_TEST_CASE(a_revocation_is_heard_of_while_all_worker_threads_hang) {
+  CountJob job{2};
+  LogLines log;
+  auto config = count_config(job, "one", log);
+  config.threads = 1;
+  config.handler_timeout = milliseconds{300};
+  std::promise<void> release;
+  const auto released = release.get_future().share();
+  App app{sums(job, [released](std::int64_t) { released.wait(); }), config};
+  app.start();
+  BOOST_REQUIRE(app.wait_for(AppState::kRunning, seconds{30}));
+  for (const int partition : {0, 1})
+    job.kafka.produce(job.input, {{"a", big_endian(1), partition}});
+  BOOST_TEST_REQUIRE(wait_until(
+      [&] { return contains(app.metrics_text(), "millrace_tasks_hanging 1"); }, seconds{30}));
+  LogLines others_log;
+  App other{sums(job, [](std::int64_t) {}), count_config(job, "other", others_log)};
+  other.start();
+  const bool heard =
+      wait_until([&] { return contains(log.text(), "revoked 1 partitions"); }, seconds{30});
+  BOOST_TEST(heard, log.text());
+  release.set_value();
+  BOOST_TEST(job.wait_until_processed());
+  other.stop();
+  app.stop();
+  BOOST_TEST((app.state() == AppState::kStopped), app.error());
+}
+
 // Durability, B6 (a): nothing is processed here while and after a zombie writes.
 BOOST_AUTO_TEST_CASE(an_idle_app_writes_again_what_a_zombie_has_overwritten) {
   for (const Guarantee guarantee : {Guarantee::kAtLeastOnce, Guarantee::kExactlyOnce}) {
@@ -255,6 +284,30 @@ BOOST_AUTO_TEST_CASE(a_task_that_waits_for_its_restore_is_handed_over_at_once) {
       log.text());
   held->release.set_value();
   other.stop();
+  app.stop();
+  BOOST_TEST((app.state() == AppState::kStopped), app.error());
+}
+
+// KS-21: what has run here a moment ago does not wait for what is read from the beginning.
+BOOST_AUTO_TEST_CASE(a_task_that_failed_starts_again_while_another_is_still_restored) {
+  CountJob job{1};
+  const Topic<std::string, std::int64_t> second{job.output};
+  const auto held = std::make_shared<HeldEngine>();
+  std::atomic<bool> has_thrown = false;
+  auto both = sums(job, [&](std::int64_t value) {
+    if (value == 13 && !has_thrown.exchange(true)) throw std::runtime_error("not yet");
+  });
+  both.stream(second).group_by_key().count(StoreOptions{"second"}.engine(held));
+  LogLines log;
+  auto config = count_config(job, "both", log);
+  config.restore_threads = 1;
+  App app{both, config};
+  app.start();
+  held->asked_for.get_future().wait();
+  job.kafka.produce(job.input, {{"a", big_endian(13)}});
+  BOOST_TEST(job.wait_until_processed(), log.text());
+  BOOST_TEST(has_thrown);
+  held->release.set_value();
   app.stop();
   BOOST_TEST((app.state() == AppState::kStopped), app.error());
 }
