@@ -92,8 +92,8 @@ void Membership::on_event(GroupEvent event) {
       return;
     case GroupEvent::Kind::kAssigned: {
       if (is_replaced()) {
-        // librdkafka tells nobody of a membership that ends while a partition is handed over, and
-        // says of none of the others whether it is still given to this process.
+        // librdkafka tells nobody of a membership that ends while a partition is handed over (its
+        // pull request 5604), and says of none of the others whether this process still has it.
         state.owned.clear();
         void_commits({});
         send(state.supervisor, fatal_atom::value,

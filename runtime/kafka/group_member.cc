@@ -196,25 +196,34 @@ GroupEvent GroupMember::look_for_missing() {
   const auto now = std::chrono::steady_clock::now();
   if (!missing_ || now - missing_->looked < kMissingLookInterval) return {};
   missing_->looked = now;
-  if (std::ranges::all_of(topics_, [this](const auto& topic) { return knows(topic); })) {
-    missing_.reset();
-    return {};
+  bool all_known = true;
+  for (const auto& topic : topics_) {
+    const auto known = is_known(topic);
+    // Brokers that are down have deleted nothing, and one of them may be the next to start.
+    if (!known) missing_->since = now;
+    all_known = all_known && known.value_or(false);
   }
-  if (now - missing_->since < kMissingMax) return {};
-  auto error = std::move(missing_->error);
-  missing_.reset();
-  return {GroupEvent::Kind::kFatal, {}, std::move(error)};
+  if (all_known) {
+    missing_.reset();
+  } else if (now - missing_->since >= kMissingMax) {
+    auto error = std::move(missing_->error);
+    missing_.reset();
+    return {GroupEvent::Kind::kFatal, {}, std::move(error)};
+  }
+  return {};
 }
 
-// Whether a broker says that it has the topic. One that does not answer has said nothing.
-bool GroupMember::knows(const std::string& topic) const {
+// Whether a broker says that it has the topic; nullopt: none has answered.
+std::optional<bool> GroupMember::is_known(const std::string& topic) const {
   const TopicPtr handle{rd_kafka_topic_new(client_.get(), topic.c_str(), nullptr)};
   const rd_kafka_metadata_t* raw = nullptr;
   const auto error = rd_kafka_metadata(client_.get(), 0, handle.get(), &raw,
                                        static_cast<int>(kMissingLookTimeout.count()));
   const MetadataPtr metadata{raw};
-  return error == RD_KAFKA_RESP_ERR_NO_ERROR && metadata->topic_cnt == 1 &&
-         metadata->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return is_unknown_topic(error) ? std::optional<bool>{false} : std::nullopt;
+  }
+  return metadata->topic_cnt == 1 && !is_unknown_topic(metadata->topics[0].err);
 }
 
 Status GroupMember::answer_assigned() {

@@ -93,7 +93,7 @@ class GroupMember {
   static void watch_requests(rd_kafka_conf_t* conf, GroupMember* self);
   [[nodiscard]] std::string member_id() const;
   GroupEvent look_for_missing();
-  [[nodiscard]] bool knows(const std::string& topic) const;
+  [[nodiscard]] std::optional<bool> is_known(const std::string& topic) const;
 
   // On the heap: librdkafka's threads write to it, of a client that is never destroyed too.
   std::unique_ptr<Joins> joins_ = std::make_unique<Joins>();

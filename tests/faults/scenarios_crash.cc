@@ -169,7 +169,7 @@ void frozen_for(Job& job, milliseconds time) {
 std::vector<Scenario> crash_scenarios() {
   return {
       {"f1-random-kills", true, "", random_kills},
-      // KF-37: under exactly-once, between its changes and their commit too.
+      // KS-5; KF-37: under exactly-once, between its changes and their commit too.
       {"f1-kill-points", true, "", kill_points},
       {"f1-changes-lost", true, "", changes_lost},
       {"f2-all-killed", true, "", all_killed},

@@ -247,7 +247,7 @@ BOOST_AUTO_TEST_CASE(a_record_that_the_broker_refuses_parks_its_task_and_no_othe
   job.kafka.delete_topics({narrow});
 }
 
-// KS-18: a broker that dies and comes back.
+// F7: a broker that dies and comes back.
 BOOST_AUTO_TEST_CASE(a_killed_broker_costs_a_transaction_at_most) {
   OwnBroker broker;
   CountJob job{4, broker.address()};
