@@ -98,6 +98,16 @@ void changes_lost(Job& job) {
   job.finish();
 }
 
+// Worker 1 stands still until others have committed in its place, and then goes on.
+void wake_as_zombie(Job& job) {
+  job.last_for(kPastSession);
+  job.require_progress();
+  job.thaw(1);
+  job.require_progress();
+  job.check();
+  job.finish();
+}
+
 // F3 at its worst moments: a worker stops between two steps of a commit, others take over and
 // commit, and it goes on with the next step.
 void zombie_at(Job& job, const std::string& point) {
@@ -107,12 +117,7 @@ void zombie_at(Job& job, const std::string& point) {
   job.require(job.process(1).wait_for_log("kill point ", seconds{60}), "I9",
               "worker 1 does not come to " + point);
   job.fault("worker 1 stops at " + point);
-  job.last_for(kPastSession);
-  job.require_progress();
-  job.thaw(1);
-  job.require_progress();
-  job.check();
-  job.finish();
+  wake_as_zombie(job);
 }
 
 // F3: a static member stands still while it hands partitions over. The group gives all of them to
@@ -125,12 +130,7 @@ void zombie_in_revocation(Job& job) {
   job.require(job.process(1).wait_for_log("kill point ", seconds{60}), "I9",
               "worker 1 has nothing to hand over");
   job.fault("worker 1 stops before it answers a revocation");
-  job.last_for(kPastSession);
-  job.require_progress();
-  job.thaw(1);
-  job.require_progress();
-  job.check();
-  job.finish();
+  wake_as_zombie(job);
 }
 
 // F2: everybody at once; then with nothing left on any disk.
