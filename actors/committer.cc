@@ -23,6 +23,9 @@ constexpr std::chrono::seconds kPrepareTimeout{300};
 constexpr std::chrono::seconds kOutcomeTimeout{24 * 3600};
 // Calls that wait for brokers are made in steps of this, between which messages are served.
 constexpr std::chrono::milliseconds kBrokerStep{1000};
+// New producers in a row that fail for good before they can be used, and the pause between them.
+constexpr int kDeadProducersMax = 10;
+constexpr std::chrono::seconds kDeadProducerPause{1};
 
 // Whether a commit of the task has begun and is not known to be over. Of a task that had nothing to
 // commit there is none.
@@ -413,21 +416,28 @@ void Committer::break_off(const Status& why, std::optional<TaskRef> culprit) {
 
 void Committer::renew() {
   auto& producer = *state.app->producer;
-  if (!state.writers_closed || state.sending) return;
+  if (!state.writers_closed || state.sending || state.app->clock.elapsed() < state.renew_at) return;
   auto status = state.renewed ? Status{} : producer.renew();
   state.renewed = true;
   if (status.ok()) status = producer.open(kBrokerStep);
   if (!status.ok()) {
-    if (status.code() == Code::kInvalidArgument) {
+    const bool dead = status.code() != Code::kUnavailable;
+    if (dead) ++state.dead_producers;
+    if (status.code() == Code::kInvalidArgument || state.dead_producers >= kDeadProducersMax) {
+      state.renew_at = std::chrono::nanoseconds::max();
       send(state.supervisor, fatal_atom::value, status);
       return;
     }
     state.app->log.warn(status.message() + "; trying again");
     // Any other client of the same id, or a coordinator that knows better, ends this one too.
-    if (status.code() != Code::kUnavailable) state.renewed = false;
+    if (dead) {
+      state.renewed = false;
+      state.renew_at = state.app->clock.elapsed() + kDeadProducerPause;
+    }
     return;
   }
   state.broken = false;
+  state.dead_producers = 0;
   state.round_wanted = true;
   for (auto& promise : state.voiding) promise.deliver(true);
   state.voiding.clear();

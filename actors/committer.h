@@ -69,6 +69,8 @@ struct CommitterState {
   bool broken = false;
   bool writers_closed = false;
   bool renewed = false;  // But not open yet.
+  int dead_producers = 0;
+  std::chrono::nanoseconds renew_at{};
   std::vector<caf::typed_response_promise<bool>> voiding;
 
   metrics::Counter* commits = nullptr;

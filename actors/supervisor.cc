@@ -387,6 +387,7 @@ void Supervisor::on_running(TaskRef ref) {
   Entry* entry = find(ref);
   if (entry == nullptr || entry->phase != Phase::kActive) return;
   entry->running = entry->warm = true;
+  entry->running_since = state.app->clock.elapsed();
   state.app->directory.add(ref.id, *entry->handle);  // First: what is shown as running can be read.
   state.app->board.set_task_state(ref.id, TaskState::kRunning);
   show_state();
@@ -401,7 +402,9 @@ void Supervisor::on_failed(const TaskFailure& failure) {
     return;
   const std::string id = to_string(failure.task.id);
   if (!failure.blameless) {
-    entry->failures = failure.progressed ? 1 : entry->failures + 1;
+    const auto ran = entry->running ? state.app->clock.elapsed() - entry->running_since
+                                    : std::chrono::nanoseconds{0};
+    entry->failures = failures_in_row(state.app->config, entry->failures, failure.progressed, ran);
     failures_of(failure.task.id).add();
   }
   state.app->board.update_task(failure.task.id, [&](TaskStatus& status) {

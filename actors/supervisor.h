@@ -38,8 +38,9 @@ struct SupervisorState {
     std::shared_ptr<RestoreOrder> order;  // While it is restored.
     std::optional<TaskHandle> handle;
     bool running = false;
-    bool warm = false;                        // It has run here.
-    std::size_t failures = 0;                 // In a row, without progress.
+    bool warm = false;         // It has run here.
+    std::size_t failures = 0;  // In a row, without progress.
+    std::chrono::nanoseconds running_since{};
     std::optional<std::uint64_t> next_epoch;  // Assigned again while closing.
     std::string damage;    // Why its engines are to be rebuilt by the next attempt.
     bool restart = false;  // Closing because it failed: another attempt follows, ...

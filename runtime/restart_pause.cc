@@ -8,6 +8,7 @@ namespace {
 
 // Beyond it the pause is at its maximum in any case, and shifting on would overflow.
 constexpr std::size_t kDoublingsMax = 16;
+constexpr int kSteadyPauses = 10;
 
 }  // namespace
 
@@ -20,6 +21,11 @@ std::chrono::milliseconds restart_pause(const Config& config, std::size_t failur
   const auto half = whole / 2;
   std::uniform_int_distribution<std::chrono::milliseconds::rep> part{half.count(), whole.count()};
   return std::chrono::milliseconds{part(random)};
+}
+
+std::size_t failures_in_row(const Config& config, std::size_t before, bool progressed,
+                            std::chrono::nanoseconds ran) {
+  return progressed || ran >= kSteadyPauses * config.task_restart_backoff_max ? 1 : before + 1;
 }
 
 }  // namespace millrace

@@ -15,4 +15,10 @@ namespace millrace {
 [[nodiscard]] std::chrono::milliseconds restart_pause(const Config& config, std::size_t failures,
                                                       std::mt19937_64& random);
 
+/// Failures in a row with one more, after `before`: this one is the first of a new row if its
+/// attempt has committed that its inputs went on, or has run for ten times
+/// task_restart_backoff_max, as a task without input does.
+[[nodiscard]] std::size_t failures_in_row(const Config& config, std::size_t before, bool progressed,
+                                          std::chrono::nanoseconds ran);
+
 }  // namespace millrace

@@ -49,15 +49,17 @@ Result<std::vector<std::int64_t>> offsets_at(rd_kafka_t* client,
   }
   const auto error =
       rd_kafka_offsets_for_times(client, list.get(), static_cast<int>(timeout.count()));
-  auto status = kafka_status(error, "cannot ask for the ends of " + to_string(partitions.front()),
-                             {}, {Access::on_topic("Describe", partitions.front().topic)});
+  auto status = kafka_status_of_known_topic(
+      error, "cannot ask for the ends of " + to_string(partitions.front()), {},
+      {Access::on_topic("Describe", partitions.front().topic)});
   std::vector<std::int64_t> offsets;
   for (const auto& partition : partitions) {
     const auto* found = rd_kafka_topic_partition_list_find(list.get(), partition.topic.c_str(),
                                                            partition.partition);
     if (status.ok()) {
-      status = kafka_status(found->err, "cannot ask for the ends of " + to_string(partition), {},
-                            {Access::on_topic("Describe", partition.topic)});
+      status = kafka_status_of_known_topic(found->err,
+                                           "cannot ask for the ends of " + to_string(partition), {},
+                                           {Access::on_topic("Describe", partition.topic)});
     }
     offsets.push_back(found->offset);
   }
@@ -173,10 +175,11 @@ Status ChangelogConsumer::drain(rd_kafka_queue_t* queue, const TopicPartition& p
       if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         position = message->offset;
       } else if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        auto error = kafka_status(message->err, "cannot read changelog " + to_string(partition),
-                                  rd_kafka_message_errstr(message.get()),
-                                  {Access::on_topic("Read", partition.topic)});
-        if (error.code() != Code::kUnavailable || is_damaged(message->err))
+        auto error = kafka_status_of_known_topic(
+            message->err, "cannot read changelog " + to_string(partition),
+            rd_kafka_message_errstr(message.get()), {Access::on_topic("Read", partition.topic)});
+        if (error.code() != Code::kUnavailable || is_damaged(message->err) ||
+            is_unknown_topic(message->err))
           status = std::move(error);
       } else {
         position = message->offset + 1;

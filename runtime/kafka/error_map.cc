@@ -258,9 +258,10 @@ Status kafka_status(const rd_kafka_error_t* error, std::string_view what, Access
   if (error == nullptr) return {};
   const rd_kafka_resp_err_t number = rd_kafka_error_code(error);
   Code code = kafka_code(number);
-  // The flags know more than the number: a time-out may be resumable, a fatal error never is.
-  if (rd_kafka_error_is_fatal(error) != 0 && code != Code::kFenced) {
-    code = Code::kInternal;
+  // The flags know more than the number: a time-out may be resumable, a fatal error never is. What
+  // a grant or a setting mends stays that.
+  if (rd_kafka_error_is_fatal(error) != 0) {
+    if (code != Code::kFenced && code != Code::kInvalidArgument) code = Code::kInternal;
   } else if (rd_kafka_error_is_retriable(error) != 0) {
     code = Code::kUnavailable;
   }

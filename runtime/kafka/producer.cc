@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "runtime/kafka/error_map.h"
+#include "runtime/kafka/topic_metadata.h"
 #include "runtime/topic_partition.h"
 
 namespace millrace {
@@ -253,16 +254,9 @@ Result<std::int32_t> Producer::partition_count(const std::string& name, millisec
   const std::string what = "cannot read the metadata of topic " + name;
   const auto deadline = SteadyClock::now() + timeout;
   for (;;) {
-    const rd_kafka_metadata_t* raw = nullptr;
-    rd_kafka_resp_err_t error =
-        rd_kafka_metadata(client_.get(), 0, topics_[id->index].get(), &raw,
-                          timeout_ms(std::max(time_left(deadline), kMetadataRetryStep)));
-    const MetadataPtr metadata{raw};
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      if (metadata->topic_cnt != 1) return Status::internal(what + ": it is not in the answer");
-      error = metadata->topics[0].err;
-    }
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return metadata->topics[0].partition_cnt;
+    const auto [error, partitions] = topic_metadata(
+        client_.get(), topics_[id->index].get(), std::max(time_left(deadline), kMetadataRetryStep));
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return partitions;
     if (kafka_code(error) != Code::kUnavailable || time_left(deadline) <= milliseconds::zero()) {
       return kafka_status(error, what, {}, {Access::on_topic("Describe", name)});
     }
@@ -363,7 +357,7 @@ Status Producer::refused(rd_kafka_resp_err_t error, TopicId topic, std::int32_t 
   if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
     return kafka_status(error, what, "larger than kafka.message.max.bytes allows");
   }
-  return kafka_status(error, what);
+  return kafka_status_of_known_topic(error, what, {}, {});
 }
 
 void Producer::on_delivery(rd_kafka_t* client, const rd_kafka_message_t* message, void* opaque) {

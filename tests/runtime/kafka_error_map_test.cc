@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/kafka/client_config.h"
 #include "runtime/kafka/handles.h"
 
 namespace millrace {
@@ -135,6 +136,27 @@ BOOST_AUTO_TEST_CASE(error_objects_keep_their_text) {
   BOOST_TEST(status.message() == "cannot send offsets: generation 7 is over (ILLEGAL_GENERATION)");
   // No class at all counts as fatal.
   BOOST_TEST((transaction_move(error.get()) == TransactionMove::kRecreate));
+}
+
+// Another client would only be refused again.
+BOOST_AUTO_TEST_CASE(what_a_grant_mends_stays_that_where_librdkafka_gives_up) {
+  Config config;
+  config.application_id = "app";
+  config.bootstrap_servers = "127.0.0.1:1";
+  ClientOptions options;
+  options.role = ClientRole::kMembership;
+  const auto client = create_client(config, std::move(options));
+  BOOST_REQUIRE(client);
+  rd_kafka_test_fatal_error(client->get(), RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+                            "denied");
+  const QueuePtr queue{rd_kafka_queue_new(client->get())};
+  const KafkaErrorPtr error{rd_kafka_consumer_close_queue(client->get(), queue.get())};
+  BOOST_REQUIRE(error != nullptr);
+  BOOST_REQUIRE(rd_kafka_error_is_fatal(error.get()) != 0);
+  const Status status = kafka_status(error.get(), "cannot go on");
+  BOOST_TEST((status.code() == Code::kInvalidArgument), status.message());
+  BOOST_TEST(status.message().find("on the transactional id") != std::string::npos,
+             status.message());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

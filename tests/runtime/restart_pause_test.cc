@@ -37,6 +37,16 @@ BOOST_AUTO_TEST_CASE(the_same_seed_gives_the_same_pauses) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(failures_of_a_task_without_input_are_in_a_row_only_if_they_come_soon) {
+  const Config config;  // Pauses up to 30 s.
+  using std::chrono::seconds;
+  BOOST_TEST(failures_in_row(config, 0, false, seconds{0}) == 1U);
+  BOOST_TEST(failures_in_row(config, 4, false, seconds{0}) == 5U);
+  BOOST_TEST(failures_in_row(config, 4, false, seconds{299}) == 5U);
+  BOOST_TEST(failures_in_row(config, 4, false, seconds{300}) == 1U);
+  BOOST_TEST(failures_in_row(config, 4, true, seconds{0}) == 1U);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
