@@ -137,13 +137,12 @@ struct App::Impl {
     }
     try {
       start_up(*context, embedded.get());
-      auto member = GroupMember::create(context->config, context->log.for_kafka());
-      if (!member) throw StatusError(member.error());
       std::vector<std::string> drivers;
       for (const auto& part : context->subtopologies) drivers.push_back(part.driver);
       std::sort(drivers.begin(), drivers.end());
       drivers.erase(std::unique(drivers.begin(), drivers.end()), drivers.end());
-      if (auto status = (*member)->subscribe(drivers); !status.ok()) throw StatusError(status);
+      auto member = GroupMember::create(context->config, context->log.for_kafka(), drivers);
+      if (!member) throw StatusError(member.error());
       system =
           std::make_unique<ActorSystem>(context->config.threads, [&](caf::actor_system& actors) {
             // Detached: user functions that hang may have every scheduled thread.

@@ -7,6 +7,7 @@
 
 #include "runtime/kafka/error_map.h"
 #include "runtime/kafka/handles.h"
+#include "runtime/kafka/topic_metadata.h"
 
 namespace millrace {
 namespace {
@@ -54,19 +55,12 @@ class KafkaAdmin final : public TopicAdmin {
     const std::string what = "cannot read the metadata of topic " + topic;
     const TopicPtr handle{rd_kafka_topic_new(client_.get(), topic.c_str(), nullptr)};
     if (!handle) return kafka_status(rd_kafka_last_error(), what);
-    const rd_kafka_metadata_t* raw = nullptr;
-    rd_kafka_resp_err_t error =
-        rd_kafka_metadata(client_.get(), 0, handle.get(), &raw, timeout_ms(timeout));
-    const MetadataPtr metadata{raw};
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR && metadata->topic_cnt == 1) {
-      error = metadata->topics[0].err;
-    }
+    const auto [error, partitions] = topic_metadata(client_.get(), handle.get(), timeout);
     if (is_unknown_topic(error)) return std::optional<std::int32_t>{};
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
       return explained(error, what, {Access::on_topic("Describe", topic)});
     }
-    if (metadata->topic_cnt != 1) return Status::internal(what + ": it is not in the answer");
-    return std::optional<std::int32_t>{metadata->topics[0].partition_cnt};
+    return std::optional{partitions};
   }
 
   Result<TopicCreation> create_topic(const TopicSpec& topic, milliseconds timeout) override {
@@ -181,6 +175,36 @@ class KafkaAdmin final : public TopicAdmin {
       return kafka_status(error, what, {Access::on_group("Delete", group)});
     }
     return {};
+  }
+
+  Result<std::optional<std::vector<TopicPartition>>> group_assignment(
+      const std::string& group, milliseconds timeout) override {
+    const std::string what = "cannot describe group " + group;
+    const char* list = group.c_str();
+    const EventPtr event =
+        ask(RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout,
+            [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
+              rd_kafka_DescribeConsumerGroups(client_.get(), &list, 1, options, queue);
+            });
+    if (Status status = failure(event.get(), what); !status.ok()) return status;
+    std::size_t count = 0;
+    const auto* const results = rd_kafka_DescribeConsumerGroups_result_groups(
+        rd_kafka_event_DescribeConsumerGroups_result(event.get()), &count);
+    if (count != 1) return Status::internal(what + ": it is not in the answer");
+    const rd_kafka_ConsumerGroupDescription_t* const found = results[0];
+    if (const auto* error = rd_kafka_ConsumerGroupDescription_error(found); error != nullptr)
+      return kafka_status(error, what, {Access::on_group("Describe", group)});
+    if (rd_kafka_ConsumerGroupDescription_state(found) != RD_KAFKA_CONSUMER_GROUP_STATE_STABLE)
+      return std::optional<std::vector<TopicPartition>>{};
+    std::vector<TopicPartition> assigned;
+    for (std::size_t m = 0; m < rd_kafka_ConsumerGroupDescription_member_count(found); ++m) {
+      const auto* const partitions =
+          rd_kafka_MemberAssignment_partitions(rd_kafka_MemberDescription_assignment(
+              rd_kafka_ConsumerGroupDescription_member(found, m)));
+      for (int i = 0; partitions != nullptr && i < partitions->cnt; ++i)
+        assigned.push_back({partitions->elems[i].topic, partitions->elems[i].partition});
+    }
+    return std::optional{std::move(assigned)};
   }
 
  private:

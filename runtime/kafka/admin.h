@@ -12,6 +12,7 @@
 #include "millrace/config.h"
 #include "millrace/error.h"
 #include "runtime/kafka/client_config.h"
+#include "runtime/topic_partition.h"
 
 namespace millrace {
 
@@ -61,6 +62,11 @@ class TopicAdmin {
   /// Deletes a consumer group and its offsets; one that does not exist is success. kUnavailable
   /// while it has members.
   virtual Status delete_group(const std::string& group, std::chrono::milliseconds timeout) = 0;
+
+  /// What the members of a consumer group have been assigned, all together; nullopt while the group
+  /// rebalances or has no members.
+  virtual Result<std::optional<std::vector<TopicPartition>>> group_assignment(
+      const std::string& group, std::chrono::milliseconds timeout) = 0;
 };
 
 /// An admin over a client of its own. Does not wait for a broker.

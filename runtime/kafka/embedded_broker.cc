@@ -63,6 +63,11 @@ class EmbeddedAdmin final : public TopicAdmin {
     return Status::invalid_argument("the embedded broker cannot delete topics: start a new one");
   }
 
+  Result<std::optional<std::vector<TopicPartition>>> group_assignment(const std::string&,
+                                                                      milliseconds) override {
+    return Status::invalid_argument("the embedded broker cannot describe groups");
+  }
+
   Status delete_group(const std::string&, milliseconds) override {
     return Status::invalid_argument("the embedded broker cannot delete groups: start a new one");
   }

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "runtime/kafka/error_map.h"
+#include "runtime/kafka/topic_metadata.h"
 
 namespace millrace {
 namespace {
@@ -13,6 +14,13 @@ namespace {
 using Joins = GroupMember::Joins;
 
 constexpr int kSyslogWarning = 4;
+
+// librdkafka answers sooner: when the session is over at the latest.
+constexpr std::chrono::minutes kCommitMax{5};
+
+// Brokers that do not answer need not know: the session ends by itself.
+constexpr std::chrono::seconds kCloseMax{4};
+constexpr int kCloseStepMs = 10;
 
 // For so long may a broker not know a topic that was there; it is asked so often, and waited for so
 // long.
@@ -90,6 +98,36 @@ PartitionListPtr offset_list(const std::vector<OffsetCommit>& offsets) {
   return list;
 }
 
+// Where not all partitions were refused for the same reason, `error` is one of theirs.
+std::vector<Status> commit_results(const std::vector<OffsetCommit>& offsets,
+                                   rd_kafka_resp_err_t error,
+                                   const rd_kafka_topic_partition_list_t* list,
+                                   const std::string& group) {
+  std::vector<rd_kafka_resp_err_t> errors;
+  for (const auto& offset : offsets) {
+    const auto* found = list == nullptr
+                            ? nullptr
+                            : rd_kafka_topic_partition_list_find(list, offset.input.topic.c_str(),
+                                                                 offset.input.partition);
+    errors.push_back(found == nullptr ? error : found->err);
+  }
+  const bool answered =
+      std::ranges::any_of(errors, [](auto own) { return own != RD_KAFKA_RESP_ERR_NO_ERROR; });
+  std::vector<Status> results;
+  for (std::size_t i = 0; i < offsets.size(); ++i) {
+    const TopicPartition& input = offsets[i].input;
+    const auto own = answered ? errors[i] : error;
+    auto status =
+        kafka_status(own, "cannot commit offsets of " + to_string(input), {},
+                     {Access::on_group("Read", group), Access::on_topic("Read", input.topic)});
+    // Definite: it must not hold up the commits of others. Not final: a broker that has just
+    // started may not know the topic yet.
+    if (is_unknown_topic(own)) status = Status::internal(status.message());
+    results.push_back(std::move(status));
+  }
+  return results;
+}
+
 // Whether the metadata is that of a member. librdkafka 2.0.2 tells in serialised form only.
 bool names(const rd_kafka_consumer_group_metadata_t* group, const std::string& member) {
   void* raw = nullptr;
@@ -111,7 +149,8 @@ void GroupMember::watch_requests(rd_kafka_conf_t* conf, GroupMember* self) {
   rd_kafka_conf_interceptor_add_on_new(conf, "millrace", on_new, self->joins_.get());
 }
 
-Result<std::unique_ptr<GroupMember>> GroupMember::create(const Config& config, KafkaLog log) {
+Result<std::unique_ptr<GroupMember>> GroupMember::create(const Config& config, KafkaLog log,
+                                                         const std::vector<std::string>& topics) {
   std::unique_ptr<GroupMember> member{new GroupMember};
   ClientOptions options;
   options.role = ClientRole::kMembership;
@@ -123,6 +162,8 @@ Result<std::unique_ptr<GroupMember>> GroupMember::create(const Config& config, K
   member->group_ = group_id(config, ClientRole::kMembership);
   rd_kafka_poll_set_consumer(member->client_.get());
   member->queue_.reset(rd_kafka_queue_get_consumer(member->client_.get()));
+  member->topics_ = topics;
+  if (auto status = member->subscribe(); !status.ok()) return status;
   return member;
 }
 
@@ -131,15 +172,15 @@ GroupMember::~GroupMember() {
   rebalance_.reset();
   queue_.reset();
   // librdkafka before 2.3 ends the process when a client is destroyed between its first JoinGroup
-  // and its first assignment (librdkafka issue 4312). It has left the group: what remains of it is
-  // a few idle threads, until the process ends.
-  if (joins_->ever && !assigned_once_) keep_for_ever(std::move(client_), std::move(joins_));
+  // and its first assignment (librdkafka issue 4312), and waits for ever for one that is stuck.
+  // What remains of it is a few idle threads, until the process ends.
+  if (is_stuck_ || (joins_->ever && !assigned_once_))
+    keep_for_ever(std::move(client_), std::move(joins_));
 }
 
-Status GroupMember::subscribe(const std::vector<std::string>& topics) {
-  topics_ = topics;
-  const PartitionListPtr list{rd_kafka_topic_partition_list_new(static_cast<int>(topics.size()))};
-  for (const auto& topic : topics) {
+Status GroupMember::subscribe() {
+  const PartitionListPtr list{rd_kafka_topic_partition_list_new(static_cast<int>(topics_.size()))};
+  for (const auto& topic : topics_) {
     rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
   }
   return kafka_status(rd_kafka_subscribe(client_.get(), list.get()), "cannot subscribe");
@@ -216,14 +257,9 @@ GroupEvent GroupMember::look_for_missing() {
 // Whether a broker says that it has the topic; nullopt: none has answered.
 std::optional<bool> GroupMember::is_known(const std::string& topic) const {
   const TopicPtr handle{rd_kafka_topic_new(client_.get(), topic.c_str(), nullptr)};
-  const rd_kafka_metadata_t* raw = nullptr;
-  const auto error = rd_kafka_metadata(client_.get(), 0, handle.get(), &raw,
-                                       static_cast<int>(kMissingLookTimeout.count()));
-  const MetadataPtr metadata{raw};
-  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    return is_unknown_topic(error) ? std::optional<bool>{false} : std::nullopt;
-  }
-  return metadata->topic_cnt == 1 && !is_unknown_topic(metadata->topics[0].err);
+  const auto error = topic_metadata(client_.get(), handle.get(), kMissingLookTimeout).error;
+  if (is_unknown_topic(error)) return false;
+  return error == RD_KAFKA_RESP_ERR_NO_ERROR ? std::optional{true} : std::nullopt;
 }
 
 Status GroupMember::answer_assigned() {
@@ -233,6 +269,9 @@ Status GroupMember::answer_assigned() {
   // which is nothing.
   const KafkaErrorPtr error{rd_kafka_incremental_assign(client_.get(), empty_list().get())};
   rebalance_.reset();
+  // Of a client that has failed for good librdkafka takes it for the answer to a revocation, and
+  // goes on waiting for this one's.
+  is_stuck_ = rd_kafka_fatal_error(client_.get(), nullptr, 0) != RD_KAFKA_RESP_ERR_NO_ERROR;
   return kafka_status(error.get(), "cannot answer an assignment");
 }
 
@@ -260,18 +299,17 @@ std::string GroupMember::member_id() const {
 bool GroupMember::is_member() const { return !owner_.empty() && member_id() == owner_; }
 
 std::vector<Status> GroupMember::commit(const std::vector<OffsetCommit>& offsets) {
-  const PartitionListPtr list = offset_list(offsets);
-  const auto error = rd_kafka_commit(client_.get(), list.get(), 0);
-  std::vector<Status> results;
-  for (int i = 0; i < list->cnt; ++i) {
-    const auto own = list->elems[i].err;
-    const TopicPartition& input = offsets[static_cast<std::size_t>(i)].input;
-    results.push_back(
-        kafka_status(own != RD_KAFKA_RESP_ERR_NO_ERROR ? own : error,
-                     "cannot commit offsets of " + to_string(input), {},
-                     {Access::on_group("Read", group_), Access::on_topic("Read", input.topic)}));
+  // rd_kafka_commit itself tells of the whole request only.
+  const QueuePtr queue{rd_kafka_queue_new(client_.get())};
+  auto error = rd_kafka_commit_queue(client_.get(), offset_list(offsets).get(), queue.get(),
+                                     nullptr, nullptr);
+  EventPtr event;
+  if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    event.reset(rd_kafka_queue_poll(queue.get(), timeout_ms(kCommitMax)));
+    error = event ? rd_kafka_event_error(event.get()) : RD_KAFKA_RESP_ERR__TIMED_OUT;
   }
-  return results;
+  const auto* list = event ? rd_kafka_event_topic_partition_list(event.get()) : nullptr;
+  return commit_results(offsets, error, list, group_);
 }
 
 Status GroupMember::send_offsets(Producer& producer, const std::vector<OffsetCommit>& offsets,
@@ -313,13 +351,32 @@ Result<std::vector<CommittedOffset>> GroupMember::committed(
   return result;
 }
 
+// librdkafka waits for the answers to all rebalances, and while it closes takes none for that of an
+// assignment.
 void GroupMember::close() {
   if (closed_ || !client_) return;
   closed_ = true;
-  // librdkafka answers rebalances that nobody has taken, and waits for ever for the answer to one
-  // that was.
-  if (rebalance_) static_cast<void>(answer_revoked());
-  rd_kafka_consumer_close(client_.get());
+  if (rebalance_) answer_any(std::move(rebalance_));
+  while (EventPtr event{rd_kafka_queue_poll(queue_.get(), 0)}) answer_any(std::move(event));
+  const QueuePtr queue{rd_kafka_queue_new(client_.get())};
+  const KafkaErrorPtr error{rd_kafka_consumer_close_queue(client_.get(), queue.get())};
+  if (error) return;  // It has failed for good, and is no member.
+  const auto deadline = std::chrono::steady_clock::now() + kCloseMax;
+  while (rd_kafka_consumer_closed(client_.get()) == 0) {
+    if (std::chrono::steady_clock::now() >= deadline) {
+      is_stuck_ = true;
+      return;
+    }
+    if (EventPtr event{rd_kafka_queue_poll(queue.get(), kCloseStepMs)})
+      answer_any(std::move(event));
+  }
+}
+
+void GroupMember::answer_any(EventPtr event) {
+  if (rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_REBALANCE) return;
+  const bool assigned = rd_kafka_event_error(event.get()) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+  rebalance_ = std::move(event);
+  static_cast<void>(assigned ? answer_assigned() : answer_revoked());
 }
 
 }  // namespace millrace

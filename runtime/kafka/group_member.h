@@ -51,12 +51,12 @@ class GroupMember {
   /// How long after a heartbeat's answer a JoinGroup may follow it.
   static constexpr std::chrono::milliseconds kJoinDelayMax{5};
 
-  static Result<std::unique_ptr<GroupMember>> create(const Config& config, KafkaLog log);
+  /// Subscribes to the topics; does not wait for a broker.
+  static Result<std::unique_ptr<GroupMember>> create(const Config& config, KafkaLog log,
+                                                     const std::vector<std::string>& topics);
   ~GroupMember();
   GroupMember(const GroupMember&) = delete;
   GroupMember& operator=(const GroupMember&) = delete;
-
-  Status subscribe(const std::vector<std::string>& topics);
 
   /// Waits up to `timeout` for the next event. Errors that pass are logged.
   GroupEvent poll(std::chrono::milliseconds timeout);
@@ -85,13 +85,18 @@ class GroupMember {
   Result<std::vector<CommittedOffset>> committed(const std::vector<TopicPartition>& inputs,
                                                  std::chrono::milliseconds timeout);
 
-  /// Leaves the group (a static member does not). Blocks a few milliseconds.
+  /// Leaves the group (a static member does not). Blocks a few milliseconds, where brokers do not
+  /// answer 4 s.
   void close();
+
+  [[nodiscard]] const std::vector<std::string>& topics() const { return topics_; }
 
  private:
   GroupMember() = default;
+  Status subscribe();
   static void watch_requests(rd_kafka_conf_t* conf, GroupMember* self);
   [[nodiscard]] std::string member_id() const;
+  void answer_any(EventPtr event);
   GroupEvent look_for_missing();
   [[nodiscard]] std::optional<bool> is_known(const std::string& topic) const;
 
@@ -113,6 +118,7 @@ class GroupMember {
   };
   std::optional<Missing> missing_;
   bool closed_ = false;
+  bool is_stuck_ = false;  // Waits for an answer that it would not take.
 };
 
 }  // namespace millrace
