@@ -25,7 +25,12 @@ std::string family_name(const std::string& store) {
   return std::string{kReservedPrefix} + store;
 }
 
-// Without CURRENT RocksDB would start an empty database and replay old logs into it.
+// A new database begins with this, then gets CURRENT, then anything else; it is gone when there is
+// something in it.
+constexpr std::string_view kFirstManifest = "MANIFEST-000001";
+
+// Without CURRENT RocksDB would start an empty database and replay old logs into it. One that was
+// being made when the process ended has none, and nothing to lose.
 bool lost_current(const std::filesystem::path& directory) {
   std::error_code error;
   if (std::filesystem::exists(directory / "CURRENT", error)) return false;
@@ -33,7 +38,8 @@ bool lost_current(const std::filesystem::path& directory) {
        !error && entry != std::filesystem::directory_iterator{}; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
     const std::string extension = entry->path().extension().string();
-    if (name.starts_with("MANIFEST-") || extension == ".sst" || extension == ".log") return true;
+    if (name.starts_with("MANIFEST-") && name != kFirstManifest) return true;
+    if (extension == ".sst" || extension == ".log") return true;
   }
   return false;
 }

@@ -146,6 +146,23 @@ BOOST_AUTO_TEST_CASE(missing_file_is_corruption) {
   }
 }
 
+// A process may end between the first file of a new database and CURRENT.
+BOOST_AUTO_TEST_CASE(a_database_whose_making_was_cut_off_is_made_anew) {
+  for (const std::string begun : {"", "some of it"}) {
+    const TemporaryDirectory temporary;
+    std::ofstream{temporary.path() / "MANIFEST-000001", std::ios::binary} << begun;
+    for (std::int64_t number = 1; number <= 2; ++number) {
+      const auto engine =
+          must(engines::rocksdb()->open({temporary.path(), CheckpointSeries::store_names()}));
+      BOOST_REQUIRE(CheckpointSeries::apply_to(*engine, number).ok());
+      BOOST_REQUIRE(engine->close().ok());
+    }
+    const auto engine =
+        must(engines::rocksdb()->open({temporary.path(), CheckpointSeries::store_names()}));
+    BOOST_TEST(must(CheckpointSeries::verified(*engine)) == 2);
+  }
+}
+
 // A checkpoint that is there without one before it, whatever took that away.
 BOOST_AUTO_TEST_CASE(missing_checkpoint_is_corruption) {
   const TemporaryDirectory temporary;
