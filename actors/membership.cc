@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <caf/send.hpp>
+#include <set>
+#include <utility>
 
 #include "actors/handlers.h"
 #include "runtime/kill_point.h"
@@ -14,8 +16,13 @@ constexpr std::chrono::milliseconds kPollWait{10};  // Also how long a message m
 // Between attempts whose outcome is not definite.
 constexpr std::chrono::milliseconds kRetryPause{100};
 constexpr std::chrono::milliseconds kOffsetsTimeout{5'000};
-// Of an attempt to add offsets to a transaction; the group's events wait meanwhile.
+// Of an attempt to add offsets to a transaction. librdkafka looks at it when a request is answered
+// or given up (just before transaction.timeout.ms is over); the group's events wait meanwhile.
 constexpr std::chrono::milliseconds kSendTimeout{1'000};
+// So many clients in a row may be made for a membership that ended after it had an assignment,
+// until there is one again. Two processes with one name would go on taking it from each other: none
+// is made for the first.
+constexpr int kRenewalsMax = 3;
 // Longer than brokers wait for the first members of a new group (group.initial.rebalance.delay.ms).
 constexpr std::chrono::seconds kLongJoin{5};
 
@@ -30,6 +37,15 @@ Membership::Membership(caf::actor_config& config, std::shared_ptr<AppContext> ap
   state.app = std::move(app);
   state.supervisor = std::move(supervisor);
   state.member = std::move(member);
+  if (!state.app->config.group_instance_id.empty()) {
+    std::size_t partitions = 0;
+    std::set<std::string> drivers;
+    for (const auto& part : state.app->subtopologies) {
+      if (drivers.insert(part.driver).second) partitions += static_cast<std::size_t>(part.tasks);
+    }
+    state.unassigned.emplace(state.app->config, state.app->log.for_kafka(), state.member->topics(),
+                             partitions);
+  }
   install_handlers(this, state.app->log);
 }
 
@@ -55,6 +71,7 @@ MembershipHandle::behavior_type Membership::make_behavior() {
         for (const auto& partition : state.revocation->partitions) state.owned.erase(partition);
         void_commits(state.revocation->partitions);
         state.revocation.reset();
+        if (state.renewing) return renew();
         if (auto status = state.member->answer_revoked(); !status.ok())
           state.app->log.warn(status.message());
       },
@@ -66,6 +83,7 @@ MembershipHandle::behavior_type Membership::make_behavior() {
           read.promise.deliver(caf::make_error(caf::sec::request_receiver_down));
         // A promise that is kept keeps this actor, and the system waits for it.
         state.reads.clear();
+        state.unassigned.reset();
         state.member->close();
         auto promise = make_response_promise<bool>();
         promise.deliver(true);
@@ -78,9 +96,11 @@ MembershipHandle::behavior_type Membership::make_behavior() {
 void Membership::on_poll() {
   if (state.stopped) return;
   // Events first: a commit must not overtake the news that its partition is lost.
-  on_event(state.member->poll(kPollWait));
+  auto event = state.member->poll(kPollWait);
+  if (!state.renewing) on_event(std::move(event));
   send_commits();
   serve_reads();
+  if (state.unassigned) state.unassigned->poll(state.app->clock.elapsed());
   tell_of_long_join();
   state.app->data->poll();
   send(this, poll_atom::value);
@@ -94,14 +114,15 @@ void Membership::on_event(GroupEvent event) {
       if (is_replaced()) {
         // librdkafka tells nobody of a membership that ends while a partition is handed over (its
         // pull request 5604), and says of none of the others whether this process still has it.
-        state.owned.clear();
-        void_commits({});
-        send(state.supervisor, fatal_atom::value,
-             Status::fenced("this member of the group was replaced while it handed over partitions "
-                            "(it stood still, or was cut off, for longer than "
-                            "kafka.session.timeout.ms): start it again"));
-        return;
+        static_cast<void>(state.member->answer_assigned());
+        return give_up(
+            Status::fenced("this member of the group was replaced while it handed over partitions "
+                           "(it stood still, or was cut off, for longer than "
+                           "kafka.session.timeout.ms)"));
       }
+      if (state.is_new && state.unassigned) state.unassigned->begin(state.app->clock.elapsed());
+      state.is_new = false;
+      state.renewals_left = kRenewalsMax;
       ++state.epoch;
       for (const auto& partition : event.partitions) state.owned[partition] = state.epoch;
       if (auto status = state.member->answer_assigned(); !status.ok())
@@ -122,11 +143,51 @@ void Membership::on_event(GroupEvent event) {
       return;
     }
     case GroupEvent::Kind::kFatal:
-      state.owned.clear();
-      void_commits({});
-      send(state.supervisor, fatal_atom::value, event.error);
-      return;
+      // Another process with this one's name takes it from a member. What has lost its membership
+      // already and joins again may take it from itself: a join whose answer was lost has made a
+      // member too (librdkafka issue 3437).
+      if (event.error.code() == Code::kFenced && !state.member->is_member() &&
+          state.renewals_left > 0)
+        return give_up(event.error);
+      return end(event.error);
   }
+}
+
+void Membership::end(const Status& why) {
+  state.owned.clear();
+  void_commits({});
+  state.unassigned.reset();
+  send(state.supervisor, fatal_atom::value, why);
+}
+
+// Nothing that came with this membership can be committed any more.
+void Membership::give_up(const Status& why) {
+  state.app->log.warn(why.message() + "; joining the group anew");
+  state.renewing = true;
+  if (state.revocation) {
+    for (const auto& partition : state.revocation->partitions) state.owned.erase(partition);
+  }
+  for (const auto& [partition, epoch] : state.owned) state.given_up.push_back(partition);
+  state.owned.clear();
+  void_commits({});
+  if (!state.revocation) renew();
+}
+
+// When its tasks are closed: the new member may be given the same partitions at once.
+void Membership::renew() {
+  if (!state.given_up.empty()) {
+    state.revocation = AssignmentChange{std::exchange(state.given_up, {}), state.epoch, true};
+    send(state.supervisor, revoked_atom::value, *state.revocation);
+    return;
+  }
+  state.member->close();
+  auto member = GroupMember::create(state.app->config, state.app->log.for_kafka(),
+                                    std::vector{state.member->topics()});
+  if (!member) return end(member.error());
+  state.member = *std::move(member);
+  state.is_new = true;
+  state.renewing = false;
+  --state.renewals_left;
 }
 
 // What is owned here was given to another member than the one that this process is now.

@@ -13,6 +13,7 @@
 #include "actors/app_context.h"
 #include "actors/messages.h"
 #include "runtime/kafka/group_member.h"
+#include "runtime/kafka/unassigned_check.h"
 #include "runtime/log_limit.h"
 
 namespace millrace {
@@ -37,6 +38,13 @@ struct MembershipState {
   std::map<TopicPartition, std::uint64_t> owned;  // Driver partitions and the epoch they came with.
   std::uint64_t epoch = 0;
   std::optional<AssignmentChange> revocation;  // Waiting for its tasks to close.
+  // The membership is over, and another one begins when the tasks of what it had are closed: of
+  // `revocation`, then of these.
+  bool renewing = false;
+  std::vector<TopicPartition> given_up;
+  bool is_new = true;                         // No assignment yet, of nothing either.
+  int renewals_left = 0;                      // Until the next one.
+  std::optional<UnassignedCheck> unassigned;  // Of static members.
   std::vector<PendingCommit> commits;
   std::vector<PendingRead> reads;
   std::chrono::nanoseconds retry_at{};
@@ -61,6 +69,9 @@ class Membership final : public MembershipHandle::stateful_base<MembershipState>
  private:
   void on_poll();
   void on_event(GroupEvent event);
+  void give_up(const Status& why);
+  void renew();
+  void end(const Status& why);
   void void_commits(const std::vector<TopicPartition>& partitions);
   void void_torn();
   void send_commits();

@@ -18,18 +18,9 @@ constexpr milliseconds kLookAt{300};  // How often offsets are looked at.
 constexpr seconds kStartMax{60};
 constexpr seconds kStopMax{60};
 constexpr seconds kEndMax{60};
-constexpr int kFencedMax = 3;  // Starts again of a worker that is to end for another reason.
 
 std::string tail(const std::string& log, std::size_t bytes = 1'500) {
   return log.size() <= bytes ? log : "..." + log.substr(log.size() - bytes);
-}
-
-// A static member whose session has timed out may be fenced by its own rejoining (librdkafka issue
-// 3437), and ends if that was in a revocation: it says so.
-bool is_fenced_by_itself(const std::string& log) {
-  const auto says = [&](const char* text) { return log.find(text) != std::string::npos; };
-  return (says("FENCED_INSTANCE_ID") && says("SESSTMOUT")) ||
-         says("was replaced while it handed over partitions");
 }
 
 }  // namespace
@@ -198,8 +189,7 @@ Process& Job::start(int worker, const Environment& settings) {
   for (const auto& [key, value] : options_.settings) environment[key] = value;
   for (const auto& [key, value] : settings) environment[key] = value;
   std::erase_if(environment, [](const auto& entry) { return entry.second.empty(); });
-  workers_[worker] = {nullptr, settings};
-  auto& process = workers_.at(worker).process;
+  auto& process = workers_[worker];
   process = std::make_unique<Process>(
       MILLRACE_BINARY_DIR "/tests/faults_worker", environment,
       folder_.path() / (name + "." + std::to_string(++processes_) + ".log"));
@@ -261,12 +251,7 @@ void Job::wipe(int worker) {
 }
 
 void Job::expect_end(int worker, int code, const std::string& text) {
-  auto ended = process(worker).wait(kEndMax);
-  for (int i = 0; i < kFencedMax && ended == 1 && is_fenced_by_itself(process(worker).log()); ++i) {
-    log("worker " + std::to_string(worker) + " was fenced by its own rejoining");
-    const auto settings = workers_.at(worker).settings;
-    ended = start(worker, settings).wait(kEndMax);
-  }
+  const auto ended = process(worker).wait(kEndMax);
   const auto log_text = process(worker).log();
   require(ended == code, "I12",
           "worker " + std::to_string(worker) + " should have ended with " + std::to_string(code) +
@@ -391,26 +376,18 @@ void Job::check_state_kept(int worker) {
               " has given up its state: " + text.substr(line, text.find('\n', at) - line));
 }
 
-// Nobody ends by himself, with one exception, which is started again as a service manager would.
+// Nobody ends by himself.
 void Job::check_alive() {
-  std::map<int, Environment> fenced;
   std::vector<int> ended;
   for (auto& [worker, entry] : workers_) {
-    const auto code = entry.process->wait(milliseconds{0});
+    const auto code = entry->wait(milliseconds{0});
     if (!code) continue;
-    const auto text = entry.process->log();
-    if (code == 1 && is_fenced_by_itself(text)) {
-      log("worker " + std::to_string(worker) + " was fenced by its own rejoining");
-      fenced[worker] = entry.settings;
-      continue;
-    }
     require(false, "I12",
             "worker " + std::to_string(worker) + " has ended by itself with " +
-                std::to_string(*code) + ": " + tail(text));
+                std::to_string(*code) + ": " + tail(entry->log()));
     ended.push_back(worker);
   }
   for (const int worker : ended) workers_.erase(worker);
-  for (const auto& [worker, settings] : fenced) start(worker, settings);
 }
 
 void Job::require(bool holds, const std::string& invariant, const std::string& what) {

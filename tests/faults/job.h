@@ -96,7 +96,7 @@ class Job {
   void await_running(int worker);
   /// Starts workers 1 and 2, waits until both are RUNNING and all that is there is committed.
   void start_two(const Environment& settings = {});
-  [[nodiscard]] Process& process(int worker) { return *workers_.at(worker).process; }
+  [[nodiscard]] Process& process(int worker) { return *workers_.at(worker); }
   void kill(int worker);
   void freeze(int worker);
   void thaw(int worker);
@@ -148,11 +148,6 @@ class Job {
   [[nodiscard]] double recovery_s() const { return recovery_s_; }
 
  private:
-  struct Worker {
-    std::unique_ptr<Process> process;
-    Environment settings;
-  };
-
   void check_alive();
   void check_state_kept(int worker);
   void create_topics();
@@ -167,7 +162,7 @@ class Job {
   std::mt19937_64 random_;
   TemporaryFolder folder_;
   KafkaClientForTests kafka_;
-  std::map<int, Worker> workers_;
+  std::map<int, std::unique_ptr<Process>> workers_;
   int processes_ = 0;
   std::uint64_t own_faults_ = 0;
   const std::uint64_t proxy_faults_before_;

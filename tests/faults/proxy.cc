@@ -49,10 +49,14 @@ std::uint32_t big_endian_32(const char* bytes) {
   return value;
 }
 
+// In an answer: behind the correlation id and the throttle time.
+constexpr std::size_t kErrorAt = kSizeBytes + 4 + 4;
+constexpr char kUnknownMemberId = 25;
+
 // In an answer to OffsetCommit of version 3 to 7, NOT_COORDINATOR for each partition.
 void say_moved(std::string& frame) {
   constexpr char kNotCoordinator = 16;
-  std::size_t at = kSizeBytes + 4 + 4;  // Behind the correlation id and the throttle time.
+  std::size_t at = kErrorAt;
   const auto count = [&] {
     at += 4;
     return big_endian_32(&frame.at(at - 4));
@@ -152,6 +156,8 @@ std::string to_string(Harm harm) {
       return "request overtaken";
     case Harm::kMoved:
       return "response says that the coordinator has moved";
+    case Harm::kUnknown:
+      return "response says that the member is unknown";
   }
   return "?";
 }
@@ -383,6 +389,7 @@ class FaultProxy::Connection : public std::enable_shared_from_this<Connection> {
       case Harm::kCutAfter:
       case Harm::kCutInMidResponse:
       case Harm::kMoved:
+      case Harm::kUnknown:
         break;
     }
     fates_[correlation].push_back(rule);
@@ -416,6 +423,9 @@ class FaultProxy::Connection : public std::enable_shared_from_this<Connection> {
         return push(down_, std::move(frame), Ms{0}, true);
       case Harm::kMoved:
         say_moved(frame);
+        return push(down_, std::move(frame), Ms{0});
+      case Harm::kUnknown:
+        frame.at(kErrorAt + 1) = kUnknownMemberId;
         return push(down_, std::move(frame), Ms{0});
       default:
         return push(down_, std::move(frame), rule->delay);

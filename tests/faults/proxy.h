@@ -47,7 +47,8 @@ enum class Harm : std::uint8_t {
   /// The connection is reset, and the broker gets the request `delay` later, on a connection of its
   /// own: after whatever the client has done meanwhile.
   kOvertaken,
-  kMoved,  ///< The response, of an OffsetCommit, says that the coordinator is another broker.
+  kMoved,    ///< The response, of an OffsetCommit, says that the coordinator is another broker.
+  kUnknown,  ///< The response, of a Heartbeat, says that the member is unknown.
 };
 [[nodiscard]] std::string to_string(Harm harm);
 

@@ -252,6 +252,17 @@ BOOST_AUTO_TEST_CASE(a_moved_coordinator_is_said_of_each_partition_and_of_nothin
   BOOST_TEST((line.read() == response(2, answer(0))));
 }
 
+BOOST_AUTO_TEST_CASE(a_member_is_said_to_be_unknown_where_its_heartbeat_is_answered) {
+  proxy.add({.api = Api::kHeartbeat, .harm = Harm::kUnknown, .mentions = "worker-1"});
+  const auto answer = [](std::uint32_t error) { return bytes_of(0, 4) + bytes_of(error, 2); };
+  auto line = connect();
+  // The server answers with what it is sent, of which the name is no part here.
+  line.write(request(Api::kHeartbeat, 1, answer(0) + "worker-1"));
+  BOOST_TEST((line.read() == response(1, answer(25) + "worker-1")));
+  line.write(request(Api::kHeartbeat, 2, answer(0) + "worker-2"));
+  BOOST_TEST((line.read() == response(2, answer(0) + "worker-2")));
+}
+
 // The hole that Jepsen found in transactions: an EndTxn that arrives after the next begin.
 BOOST_AUTO_TEST_CASE(an_overtaken_request_arrives_after_what_the_client_did_meanwhile) {
   proxy.add({Api::kEndTxn, Harm::kOvertaken, 1, 0, 1, milliseconds{300}});

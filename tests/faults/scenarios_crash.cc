@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // README.md F1 to F4: processes that end without warning, or stand still for too long.
+#include <csignal>
 #include <string>
 #include <vector>
 
@@ -120,17 +121,52 @@ void zombie_at(Job& job, const std::string& point) {
   wake_as_zombie(job);
 }
 
-// F3: a static member stands still while it hands partitions over. The group gives all of them to
-// the other one, and then takes the zombie back with what it believes to own.
-void zombie_in_revocation(Job& job) {
-  job.start(1, {{"MILLRACE_TEST_KILL_POINT", "before_revoke_answer:1:stop"}});
+// Worker 1 comes to its kill point when it is to hand partitions over to worker 2.
+void begin_handover(Job& job, const std::string& kill_point) {
+  job.start(1, {{"MILLRACE_TEST_KILL_POINT", kill_point}});
   job.await_running(1);
   job.require_progress();
   job.start(2);
   job.require(job.process(1).wait_for_log("kill point ", seconds{60}), "I9",
               "worker 1 has nothing to hand over");
+}
+
+// F3: a static member stands still while it hands partitions over. The group gives all of them to
+// the other one, and then takes the zombie back with what it believes to own.
+void zombie_in_revocation(Job& job) {
+  begin_handover(job, "before_revoke_answer:1:stop");
   job.fault("worker 1 stops before it answers a revocation");
   wake_as_zombie(job);
+}
+
+// F1: a static member ends before it has handed over what it was told to, and is back before it is
+// missed: it is given what it was to keep, without a rebalance, and the rest is nobody's.
+void killed_in_revocation(Job& job) {
+  begin_handover(job, "before_revoke_answer");
+  job.expect_killed(1);
+  job.start(1);
+  job.require_progress();
+  job.check();
+  job.finish();
+}
+
+// F3: the group takes a static member for another one while it hands partitions over, of which
+// librdkafka says nothing. It can know of no partition any more whether it has it.
+void replaced_in_revocation(Job& job) {
+  auto& proxy = job.cluster().proxy();
+  begin_handover(job, "before_revoke_answer:1:hold");
+  const auto before = proxy.injected();
+  proxy.add({.api = Api::kHeartbeat, .harm = Harm::kUnknown, .mentions = "worker-1"});
+  // It sends the second one after it has had the answer to the first.
+  job.require(wait_until([&] { return proxy.injected() > before + 1; }, seconds{60}), "harness",
+              "worker 1 sends no heartbeats while it hands partitions over");
+  job.process(1).signal(SIGUSR1);
+  job.require(job.process(1).wait_for_log("was replaced while it handed over", seconds{60}), "I8",
+              "worker 1 does not notice that it was replaced");
+  proxy.heal();
+  job.require_progress();
+  job.check();
+  job.finish();
 }
 
 // F2: everybody at once; then with nothing left on any disk.
@@ -172,6 +208,7 @@ std::vector<Scenario> crash_scenarios() {
       // KS-5; KF-37: under exactly-once, between its changes and their commit too.
       {"f1-kill-points", true, "", kill_points},
       {"f1-changes-lost", true, "", changes_lost},
+      {"f1-killed-in-revocation", true, "", killed_in_revocation},
       {"f2-all-killed", true, "", all_killed},
       {"f3-zombie", true, "", [](Job& job) { frozen_for(job, kPastSession); }},
       {"f3-zombie-before-produce", false, "", [](Job& job) { zombie_at(job, "before_produce"); }},
@@ -180,6 +217,7 @@ std::vector<Scenario> crash_scenarios() {
       {"f3-zombie-before-checkpoint", false, "",
        [](Job& job) { zombie_at(job, "before_checkpoint"); }},
       {"f3-zombie-in-revocation", true, "", zombie_in_revocation},
+      {"f3-replaced-in-revocation", true, "", replaced_in_revocation},
       {"f4-frozen-past-transaction", false, "",
        [](Job& job) { frozen_for(job, kPastTransaction); }},
   };
