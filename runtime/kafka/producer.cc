@@ -357,6 +357,8 @@ Status Producer::refused(rd_kafka_resp_err_t error, TopicId topic, std::int32_t 
   if (error == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
     return kafka_status(error, what, "larger than kafka.message.max.bytes allows");
   }
+  // Topics do not lose partitions: there never was this one.
+  if (error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) return kafka_status(error, what);
   return kafka_status_of_known_topic(error, what, {}, {});
 }
 
