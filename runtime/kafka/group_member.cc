@@ -98,36 +98,6 @@ PartitionListPtr offset_list(const std::vector<OffsetCommit>& offsets) {
   return list;
 }
 
-// Where not all partitions were refused for the same reason, `error` is one of theirs.
-std::vector<Status> commit_results(const std::vector<OffsetCommit>& offsets,
-                                   rd_kafka_resp_err_t error,
-                                   const rd_kafka_topic_partition_list_t* list,
-                                   const std::string& group) {
-  std::vector<rd_kafka_resp_err_t> errors;
-  for (const auto& offset : offsets) {
-    const auto* found = list == nullptr
-                            ? nullptr
-                            : rd_kafka_topic_partition_list_find(list, offset.input.topic.c_str(),
-                                                                 offset.input.partition);
-    errors.push_back(found == nullptr ? error : found->err);
-  }
-  const bool answered =
-      std::ranges::any_of(errors, [](auto own) { return own != RD_KAFKA_RESP_ERR_NO_ERROR; });
-  std::vector<Status> results;
-  for (std::size_t i = 0; i < offsets.size(); ++i) {
-    const TopicPartition& input = offsets[i].input;
-    const auto own = answered ? errors[i] : error;
-    auto status =
-        kafka_status(own, "cannot commit offsets of " + to_string(input), {},
-                     {Access::on_group("Read", group), Access::on_topic("Read", input.topic)});
-    // Definite: it must not hold up the commits of others. Not final: a broker that has just
-    // started may not know the topic yet.
-    if (is_unknown_topic(own)) status = Status::internal(status.message());
-    results.push_back(std::move(status));
-  }
-  return results;
-}
-
 // Whether the metadata is that of a member. librdkafka 2.0.2 tells in serialised form only.
 bool names(const rd_kafka_consumer_group_metadata_t* group, const std::string& member) {
   void* raw = nullptr;
@@ -299,17 +269,34 @@ std::string GroupMember::member_id() const {
 bool GroupMember::is_member() const { return !owner_.empty() && member_id() == owner_; }
 
 std::vector<Status> GroupMember::commit(const std::vector<OffsetCommit>& offsets) {
-  // rd_kafka_commit itself tells of the whole request only.
+  std::vector<Status> results(offsets.size(), commit_whole(offsets));
+  // librdkafka gives the error of one partition to all that were committed with it.
+  const auto code = results.front().code();
+  if (offsets.size() == 1 || code == Code::kOk || code == Code::kUnavailable ||
+      code == Code::kFenced)
+    return results;
+  for (std::size_t i = 0; i < offsets.size(); ++i) {
+    results[i] =
+        joining() ? Status::unavailable("the group is rebalancing") : commit_whole({offsets[i]});
+  }
+  return results;
+}
+
+Status GroupMember::commit_whole(const std::vector<OffsetCommit>& offsets) {
   const QueuePtr queue{rd_kafka_queue_new(client_.get())};
   auto error = rd_kafka_commit_queue(client_.get(), offset_list(offsets).get(), queue.get(),
                                      nullptr, nullptr);
-  EventPtr event;
   if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    event.reset(rd_kafka_queue_poll(queue.get(), timeout_ms(kCommitMax)));
+    const EventPtr event{rd_kafka_queue_poll(queue.get(), timeout_ms(kCommitMax))};
     error = event ? rd_kafka_event_error(event.get()) : RD_KAFKA_RESP_ERR__TIMED_OUT;
   }
-  const auto* list = event ? rd_kafka_event_topic_partition_list(event.get()) : nullptr;
-  return commit_results(offsets, error, list, group_);
+  const TopicPartition& input = offsets.front().input;
+  const auto status =
+      kafka_status(error, "cannot commit offsets of " + to_string(input), {},
+                   {Access::on_group("Read", group_), Access::on_topic("Read", input.topic)});
+  // Definite: it must not hold up the commits of others. Not final: a broker that has just started
+  // may not know the topic yet.
+  return is_unknown_topic(error) ? Status::internal(status.message()) : status;
 }
 
 Status GroupMember::send_offsets(Producer& producer, const std::vector<OffsetCommit>& offsets,

@@ -71,8 +71,8 @@ class GroupMember {
   /// news of it, and while a rebalance is going on may come without any.
   [[nodiscard]] bool is_member() const;
 
-  /// Commits all offsets in one request; the result per partition, in order. Blocks for the
-  /// broker's answer.
+  /// Commits all offsets in one request, and if one of them is refused for good each by itself; the
+  /// result per partition, in order. At least one. Blocks for the broker's answers.
   std::vector<Status> commit(const std::vector<OffsetCommit>& offsets);
 
   /// Makes all offsets part of the producer's transaction, in the name of this member: refused by
@@ -94,6 +94,7 @@ class GroupMember {
  private:
   GroupMember() = default;
   Status subscribe();
+  Status commit_whole(const std::vector<OffsetCommit>& offsets);
   static void watch_requests(rd_kafka_conf_t* conf, GroupMember* self);
   [[nodiscard]] std::string member_id() const;
   void answer_any(EventPtr event);
