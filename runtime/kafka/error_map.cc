@@ -188,8 +188,9 @@ std::string hint(rd_kafka_resp_err_t error, AccessList access) {
              "and "
              "group.max.session.timeout.ms";
     case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
-      return "; another process has the same group_instance_id, or this one has joined again after "
-             "its session had timed out: give each process its own, or start this one again";
+      return "; another process has the same group_instance_id (give each its own), or this one "
+             "has "
+             "joined again after its session had timed out";
     case RD_KAFKA_RESP_ERR__FENCED:
     case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
     case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:

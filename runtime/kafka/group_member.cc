@@ -269,34 +269,36 @@ std::string GroupMember::member_id() const {
 bool GroupMember::is_member() const { return !owner_.empty() && member_id() == owner_; }
 
 std::vector<Status> GroupMember::commit(const std::vector<OffsetCommit>& offsets) {
-  std::vector<Status> results(offsets.size(), commit_whole(offsets));
+  const auto whole = commit_whole(offsets);
   // librdkafka gives the error of one partition to all that were committed with it.
-  const auto code = results.front().code();
-  if (offsets.size() == 1 || code == Code::kOk || code == Code::kUnavailable ||
-      code == Code::kFenced)
-    return results;
-  for (std::size_t i = 0; i < offsets.size(); ++i) {
-    results[i] =
-        joining() ? Status::unavailable("the group is rebalancing") : commit_whole({offsets[i]});
+  const auto code = kafka_code(whole);
+  const bool one_by_one = offsets.size() > 1 && code != Code::kOk && code != Code::kUnavailable &&
+                          code != Code::kFenced;
+  std::vector<Status> results;
+  for (const auto& offset : offsets) {
+    if (one_by_one && joining()) {
+      results.push_back(Status::unavailable("the group is rebalancing"));
+      continue;
+    }
+    const auto error = one_by_one ? commit_whole({offset}) : whole;
+    auto status = kafka_status(
+        error, "cannot commit offsets of " + to_string(offset.input), {},
+        {Access::on_group("Read", group_), Access::on_topic("Read", offset.input.topic)});
+    // Definite: it must not hold up the commits of others. Not final: a broker that has just
+    // started may not know the topic yet.
+    if (is_unknown_topic(error)) status = Status::internal(status.message());
+    results.push_back(std::move(status));
   }
   return results;
 }
 
-Status GroupMember::commit_whole(const std::vector<OffsetCommit>& offsets) {
+rd_kafka_resp_err_t GroupMember::commit_whole(const std::vector<OffsetCommit>& offsets) {
   const QueuePtr queue{rd_kafka_queue_new(client_.get())};
-  auto error = rd_kafka_commit_queue(client_.get(), offset_list(offsets).get(), queue.get(),
-                                     nullptr, nullptr);
-  if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    const EventPtr event{rd_kafka_queue_poll(queue.get(), timeout_ms(kCommitMax))};
-    error = event ? rd_kafka_event_error(event.get()) : RD_KAFKA_RESP_ERR__TIMED_OUT;
-  }
-  const TopicPartition& input = offsets.front().input;
-  const auto status =
-      kafka_status(error, "cannot commit offsets of " + to_string(input), {},
-                   {Access::on_group("Read", group_), Access::on_topic("Read", input.topic)});
-  // Definite: it must not hold up the commits of others. Not final: a broker that has just started
-  // may not know the topic yet.
-  return is_unknown_topic(error) ? Status::internal(status.message()) : status;
+  const auto error = rd_kafka_commit_queue(client_.get(), offset_list(offsets).get(), queue.get(),
+                                           nullptr, nullptr);
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return error;
+  const EventPtr event{rd_kafka_queue_poll(queue.get(), timeout_ms(kCommitMax))};
+  return event ? rd_kafka_event_error(event.get()) : RD_KAFKA_RESP_ERR__TIMED_OUT;
 }
 
 Status GroupMember::send_offsets(Producer& producer, const std::vector<OffsetCommit>& offsets,

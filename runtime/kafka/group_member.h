@@ -91,10 +91,13 @@ class GroupMember {
 
   [[nodiscard]] const std::vector<std::string>& topics() const { return topics_; }
 
+  /// Whether an assignment has been answered, be it of nothing.
+  [[nodiscard]] bool was_assigned() const { return assigned_once_; }
+
  private:
   GroupMember() = default;
   Status subscribe();
-  Status commit_whole(const std::vector<OffsetCommit>& offsets);
+  rd_kafka_resp_err_t commit_whole(const std::vector<OffsetCommit>& offsets);
   static void watch_requests(rd_kafka_conf_t* conf, GroupMember* self);
   [[nodiscard]] std::string member_id() const;
   void answer_any(EventPtr event);
