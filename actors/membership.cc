@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <caf/send.hpp>
-#include <set>
 #include <utility>
 
 #include "actors/handlers.h"
@@ -39,9 +38,10 @@ Membership::Membership(caf::actor_config& config, std::shared_ptr<AppContext> ap
   state.member = std::move(member);
   if (!state.app->config.group_instance_id.empty()) {
     std::size_t partitions = 0;
-    std::set<std::string> drivers;
-    for (const auto& part : state.app->subtopologies) {
-      if (drivers.insert(part.driver).second) partitions += static_cast<std::size_t>(part.tasks);
+    for (const auto& topic : state.member->topics()) {
+      const auto part =
+          std::ranges::find(state.app->subtopologies, topic, &PlacedSubtopology::driver);
+      partitions += static_cast<std::size_t>(part->tasks);
     }
     state.unassigned.emplace(state.app->config, state.app->log.for_kafka(), state.member->topics(),
                              partitions);
@@ -120,8 +120,8 @@ void Membership::on_event(GroupEvent event) {
                            "(it stood still, or was cut off, for longer than "
                            "kafka.session.timeout.ms)"));
       }
-      if (state.is_new && state.unassigned) state.unassigned->begin(state.app->clock.elapsed());
-      state.is_new = false;
+      if (state.unassigned && !state.member->was_assigned())
+        state.unassigned->begin(state.app->clock.elapsed());
       state.renewals_left = kRenewalsMax;
       ++state.epoch;
       for (const auto& partition : event.partitions) state.owned[partition] = state.epoch;
@@ -185,7 +185,6 @@ void Membership::renew() {
                                     std::vector{state.member->topics()});
   if (!member) return end(member.error());
   state.member = *std::move(member);
-  state.is_new = true;
   state.renewing = false;
   --state.renewals_left;
 }

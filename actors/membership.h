@@ -42,8 +42,7 @@ struct MembershipState {
   // `revocation`, then of these.
   bool renewing = false;
   std::vector<TopicPartition> given_up;
-  bool is_new = true;                         // No assignment yet, of nothing either.
-  int renewals_left = 0;                      // Until the next one.
+  int renewals_left = 0;                      // Until there is an assignment again.
   std::optional<UnassignedCheck> unassigned;  // Of static members.
   std::vector<PendingCommit> commits;
   std::vector<PendingRead> reads;
